@@ -1,0 +1,1 @@
+"""Run configs that work as they stand."""

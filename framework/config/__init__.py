@@ -1,0 +1,1 @@
+"""Shape of a run config and how it is read."""

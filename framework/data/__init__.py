@@ -1,0 +1,1 @@
+"""Market data on its way in: sources, loading, quality, adjustment, calendars."""

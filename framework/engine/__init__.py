@@ -1,0 +1,1 @@
+"""What makes decisions happen: schedules, the simulator, the backtest."""

@@ -1,0 +1,120 @@
+"""Every exception that this package raises on purpose.
+
+::
+
+    EngineError                      exit 1
+    ├── ConfigError                  exit 2   a run config, a --set, or a parameter is wrong
+    ├── UsageError                   exit 2   a command was called wrongly
+    ├── PluginError                  exit 2   a plugin is missing, broken, or named twice
+    ├── NotBuiltYet                  exit 2   a documented part that this version does not have
+    ├── DatabaseError                exit 1
+    │   ├── DatabaseUnavailable      exit 1   down, refused, or gone in the middle
+    │   ├── DatabaseNotReady         exit 2   too old, read-only, or not upgraded
+    │   ├── MigrationError           exit 1   a migration failed, or a file of one has changed
+    │   ├── EmbeddedServerError      exit 1   the embedded server cannot start or be reached
+    │   ├── PoolTimeout              exit 1   no connection came free in time
+    │   └── PoolClosed               exit 1
+    ├── DataError                    exit 1   market data is missing or unusable
+    │   └── SourceError              exit 1   a data source failed (file, column, HTTP)
+    └── StrategyError                exit 1   a strategy raised or returned something unusable
+        └── LookaheadError           exit 1   its decisions change with the future
+
+A message says what was wrong, where, the value, what is allowed, and what to do. It is shown to the user as it
+stands, so it never holds a secret.
+"""
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "DatabaseError",
+    "DatabaseNotReady",
+    "DatabaseUnavailable",
+    "EmbeddedServerError",
+    "EngineError",
+    "LookaheadError",
+    "MigrationError",
+    "NotBuiltYet",
+    "PluginError",
+    "PoolClosed",
+    "PoolTimeout",
+    "SourceError",
+    "StrategyError",
+    "UsageError",
+]
+
+
+class EngineError(Exception):
+    """Base of all errors that a user is meant to read; the command line prints it as one short paragraph."""
+
+    #: Exit status of the command that ends with this error (1: the work failed, 2: bad usage or config).
+    exit_code: int = 1
+
+
+class ConfigError(EngineError):
+    """A run config, an override or a plugin parameter is wrong."""
+
+    exit_code = 2
+
+
+class UsageError(EngineError):
+    """A command was called in a way that cannot work."""
+
+    exit_code = 2
+
+
+class PluginError(EngineError):
+    """A plugin is missing, failed to load, breaks its contract, or shares its name with another."""
+
+    exit_code = 2
+
+
+class NotBuiltYet(EngineError):
+    """The config or command asks for a documented part that this version does not have yet."""
+
+    exit_code = 2
+
+
+class DatabaseError(EngineError):
+    """The database refused or failed a statement."""
+
+
+class DatabaseUnavailable(DatabaseError):
+    """The server cannot be reached, or the connection was lost and retrying did not help."""
+
+
+class DatabaseNotReady(DatabaseError):
+    """The server is reachable but cannot be used as it is: too old, read-only, or not upgraded."""
+
+    exit_code = 2
+
+
+class MigrationError(DatabaseError):
+    """A migration failed, or the file of one that has run was changed afterwards."""
+
+
+class EmbeddedServerError(DatabaseError):
+    """The embedded server cannot be installed, started, reached or stopped."""
+
+
+class PoolTimeout(DatabaseError):
+    """No connection came free within the pool's timeout; the message names who holds them."""
+
+
+class PoolClosed(DatabaseError):
+    """A connection was asked of a pool that is closed."""
+
+
+class DataError(EngineError):
+    """Market data is missing, empty or unusable for what was asked."""
+
+
+class SourceError(DataError):
+    """A data source failed: a file, a column, a value, or a reply."""
+
+
+class StrategyError(EngineError):
+    """A strategy raised, or returned something that cannot be used; names bar and strategy."""
+
+
+class LookaheadError(StrategyError):
+    """A strategy's decisions change when the future is cut off or changed; names bar and ticker."""

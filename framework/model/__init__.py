@@ -1,0 +1,1 @@
+"""Plain frozen values: panels, bars, orders, results. No I/O, no clock."""

@@ -1,0 +1,143 @@
+"""What a simulation leaves, as arrays: the one thing that reports are made from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from framework.model.panel import Floats, Panel
+from framework.model.timeline import Timeline
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Trades:
+    """``K`` fills in booking order, a column each.
+
+    Attributes:
+        ticker: column of the panel.
+        decided: row of the panel on whose close the order was decided.
+        filled: row of the panel in whose bar it filled.
+        quantity: shares, signed (+ buy, − sell).
+        arrival_price: price at which the order could first trade, before slippage (the bar's open).
+        decision_price: the close decided on.
+        price: price paid or received, to 1e-6.
+        notional: |quantity| × price, to 1e-6, ≥ 0, in the portfolio's currency.
+        fees: commission, to 1e-6, in the portfolio's currency.
+    """
+
+    ticker: Ints
+    decided: Ints
+    filled: Ints
+    quantity: Floats
+    arrival_price: Floats
+    decision_price: Floats
+    price: Floats
+    notional: Floats
+    fees: Floats
+
+    def __len__(self) -> int:
+        return len(self.ticker)
+
+    @property
+    def cash(self) -> Floats:
+        """Signed cash of each fill, shape ``(K,)``: −(notional + fees) for buys, notional − fees for sells."""
+        return -np.sign(self.quantity) * self.notional - self.fees
+
+
+@dataclass(frozen=True)
+class Unfilled:
+    """An order, or the rest of one, that ended without a fill. ``quantity`` is signed shares; NaN if never sized."""
+
+    bar: int
+    ticker: int
+    quantity: float
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class PortfolioResult:
+    """One portfolio's simulation.
+
+    Attributes:
+        portfolio_id: as in the config.
+        strategy: its registered name.
+        currency: of cash, equity and fees.
+        opening_cash: before the first bar.
+        panel: the bars it ran on (with the warm-up before ``first``), as traded against.
+        timeline: of the same rows.
+        first: row of the first bar that counts (``start``); ``T`` below is the number of rows from there on.
+        equity: shape ``(T,)``: cash + Σ position × last close, at each bar's close.
+        cash: shape ``(T,)``.
+        gross: shape ``(T,)``: Σ |position × last close|.
+        net: shape ``(T,)``: Σ position × last close.
+        trades: the fills.
+        unfilled: every order that ended otherwise, in order of time.
+        trimmed_fills: how many buys were cut because cash did not suffice.
+        trimmed_notional: their missing notional, in the portfolio's currency.
+        stale_closes: count of (bar, held ticker) valued at an older close for want of a bar.
+        simulation_seconds: strategy, indicators and simulator together.
+    """
+
+    portfolio_id: str
+    strategy: str
+    currency: str
+    opening_cash: float
+    panel: Panel
+    timeline: Timeline
+    first: int
+    equity: Floats
+    cash: Floats
+    gross: Floats
+    net: Floats
+    trades: Trades
+    unfilled: tuple[Unfilled, ...]
+    trimmed_fills: int
+    trimmed_notional: float
+    stale_closes: int
+    simulation_seconds: float
+
+    @property
+    def bars(self) -> int:
+        """How many bars were simulated, warm-up excluded."""
+        return len(self.equity)
+
+    def reasons(self) -> dict[str, int]:
+        """How many orders ended without a fill, by reason."""
+        return dict(sorted(Counter(order.reason for order in self.unfilled).items()))
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """All portfolios of a run and what a reader must know to believe it.
+
+    Attributes:
+        name: of the run, from the config.
+        portfolios: in the order of the config.
+        benchmarks: per portfolio id, the benchmark's own simulation, if one is configured.
+        prices: ``traded`` or ``adjusted``: what was traded at.
+        fill: the fill rule in words.
+        costs: commission and slippage in words.
+        config: as resolved (defaults filled in, secrets removed).
+        versions: of this package, Python and the libraries that computed.
+        fingerprint: hash of the bars that were used.
+        notes: what a reader should know (refused rows, stale data, parts not simulated).
+        load_seconds: from asking for the bars to the panels being ready.
+    """
+
+    name: str
+    portfolios: tuple[PortfolioResult, ...]
+    benchmarks: dict[str, PortfolioResult]
+    prices: str
+    fill: str
+    costs: str
+    config: dict[str, Any]
+    versions: dict[str, str]
+    fingerprint: str
+    notes: tuple[str, ...]
+    load_seconds: float

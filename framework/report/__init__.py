@@ -1,0 +1,1 @@
+"""What a run leaves: metrics, the CSV set, the tear sheet."""

@@ -1,0 +1,72 @@
+"""What trading costs: the interfaces of commission and slippage models.
+
+The same formula serves arrays and single numbers, so models are written with arithmetic that works on both
+(``+ - * /``, ``abs``, :func:`larger`); the simulator calls them with either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from framework.model.panel import Floats
+from framework.trading.plugin import Plugin
+
+Number = TypeVar("Number", float, Floats)
+
+
+def larger(a: Number, b: float) -> Number:
+    """The larger of the two, element by element where ``a`` is an array."""
+    if isinstance(a, float):
+        return max(a, b)
+    return np.maximum(a, b)
+
+
+class CommissionModel(Plugin):
+    """Commission of a fill, in the portfolio's currency."""
+
+    kind = "commission model"
+
+    def fees(self, quantity: Number, price: Number, notional: Number) -> Number:
+        """Commission for fills.
+
+        Args:
+            quantity: shares, > 0; a float or shape ``(K,)``.
+            price: price per share, after slippage.
+            notional: quantity × price.
+
+        Returns:
+            fees ≥ 0 of the same shape; rounded to 1e-6 by the caller.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define fees(quantity, price, notional)")
+
+
+class SlippageModel(Plugin):
+    """How far from the arrival price an order trades."""
+
+    kind = "slippage model"
+
+    def bps(self, side: int, quantity: Number, price: Number, volume: Number) -> Number:
+        """Slippage of fills, in basis points of the arrival price; positive is worse for the trader.
+
+        Args:
+            side: +1 for buys, −1 for sells.
+            quantity: shares, > 0; a float or shape ``(K,)``.
+            price: arrival price per share.
+            volume: shares traded in the bar (NaN or 0 where unknown).
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define bps(side, quantity, price, volume)")
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The cost models of one broker; ``None`` costs nothing."""
+
+    commission: CommissionModel | None = None
+    slippage: SlippageModel | None = None
+
+    def describe(self) -> str:
+        """The costs in words, for reports."""
+        return f"commission {self.commission or 'none'}, slippage {self.slippage or 'none'}"

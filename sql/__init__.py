@@ -1,0 +1,1 @@
+"""SQL of the engine: numbered migrations and named queries."""
