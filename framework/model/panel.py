@@ -61,7 +61,7 @@ class Panel:
 
     def rows(self, start: int, stop: int) -> Panel:
         """Bars ``start`` to ``stop`` (exclusive) as views; nothing is copied."""
-        cut = {name: getattr(self, name)[start:stop] for name in FIELDS}
+        cut: dict[str, Any] = {name: getattr(self, name)[start:stop] for name in FIELDS}
         return replace(self, timestamps=self.timestamps[start:stop], **cut)
 
     def select(self, tickers: Sequence[str]) -> Panel:
@@ -69,7 +69,7 @@ class Panel:
         if tuple(tickers) == self.tickers:
             return self
         columns = [self.tickers.index(ticker) for ticker in tickers]
-        cut = {name: np.ascontiguousarray(getattr(self, name)[:, columns]) for name in FIELDS}
+        cut: dict[str, Any] = {name: np.ascontiguousarray(getattr(self, name)[:, columns]) for name in FIELDS}
         return replace(self, tickers=tuple(tickers), **cut)
 
     def to_pandas(self, field: str | None = None) -> pd.DataFrame:
@@ -80,7 +80,8 @@ class Panel:
         if field is not None:
             return pd.DataFrame(getattr(self, field), index=index, columns=list(self.tickers))
         frames: dict[str, Any] = {name: self.to_pandas(name) for name in FIELDS}
-        return pd.concat(frames, axis=1)
+        joined: pd.DataFrame = pd.concat(frames, axis=1)
+        return joined
 
 
 def forward_fill(values: Floats) -> Floats:

@@ -35,7 +35,11 @@ class Timeline:
         """Entries ``start`` to ``stop`` (exclusive) as views."""
         cut = slice(start, stop)
         return Timeline(
-            self.timestamps[cut], self.opens[cut], self.available[cut], self.session[cut], self.next_session[cut]
+            self.timestamps[cut],
+            self.opens[cut],
+            self.available[cut],
+            self.session[cut],
+            self.next_session[cut],
         )
 
     def last_of_session(self) -> NDArray[np.bool_]:

@@ -51,7 +51,7 @@ def parameters(cls: type[Plugin]) -> dict[str, Any]:
     hints: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         if "__annotations__" in vars(base):
-            hints.update({name: None for name in vars(base)["__annotations__"]})
+            hints.update(dict.fromkeys(vars(base)["__annotations__"]))
     resolved = get_type_hints(cls, include_extras=True)
     return {
         name: resolved[name]
@@ -79,7 +79,7 @@ def validated(cls: type[Plugin], params: dict[str, Any]) -> dict[str, Any]:
     from pydantic import ValidationError
 
     try:
-        model = params_model(cls)(**params)
+        model = params_model(cls)(**params)  # type: ignore[arg-type]  # a class is hashable; mypy thinks of instances
     except ValidationError as error:
         raise ConfigError("; ".join(_explain(cls, problem) for problem in error.errors())) from None
     return {name: getattr(model, name) for name in parameters(cls)}

@@ -1,0 +1,94 @@
+"""The public API: what a plugin author imports. Names load on first use, so that ``import framework`` stays light."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from annotated_types import Ge, Gt, Le, Lt
+
+    from framework.data.source import DataSource
+    from framework.errors import ConfigError, DataError, EngineError, SourceError, StrategyError
+    from framework.hookspecs import hookimpl
+    from framework.model.bars import Bars, CorporateAction
+    from framework.model.panel import Floats, Panel
+    from framework.trading import indicators
+    from framework.trading.broker import Broker
+    from framework.trading.context import Context, SetupContext
+    from framework.trading.costs import CommissionModel, Costs, Number, SlippageModel, larger
+    from framework.trading.indicator import Indicator
+    from framework.trading.plugin import Plugin
+    from framework.trading.rolling import recursive_memory
+    from framework.trading.strategy import Strategy
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Bars": "framework.model.bars",
+    "Broker": "framework.trading.broker",
+    "CommissionModel": "framework.trading.costs",
+    "ConfigError": "framework.errors",
+    "Context": "framework.trading.context",
+    "CorporateAction": "framework.model.bars",
+    "Costs": "framework.trading.costs",
+    "DataError": "framework.errors",
+    "DataSource": "framework.data.source",
+    "EngineError": "framework.errors",
+    "Floats": "framework.model.panel",
+    "Ge": "annotated_types",
+    "Gt": "annotated_types",
+    "Indicator": "framework.trading.indicator",
+    "Le": "annotated_types",
+    "Lt": "annotated_types",
+    "Number": "framework.trading.costs",
+    "Panel": "framework.model.panel",
+    "Plugin": "framework.trading.plugin",
+    "SetupContext": "framework.trading.context",
+    "SlippageModel": "framework.trading.costs",
+    "SourceError": "framework.errors",
+    "Strategy": "framework.trading.strategy",
+    "StrategyError": "framework.errors",
+    "hookimpl": "framework.hookspecs",
+    "indicators": "framework.trading",
+    "larger": "framework.trading.costs",
+    "recursive_memory": "framework.trading.rolling",
+}
+
+__all__ = [
+    "Bars",
+    "Broker",
+    "CommissionModel",
+    "ConfigError",
+    "Context",
+    "CorporateAction",
+    "Costs",
+    "DataError",
+    "DataSource",
+    "EngineError",
+    "Floats",
+    "Ge",
+    "Gt",
+    "Indicator",
+    "Le",
+    "Lt",
+    "Number",
+    "Panel",
+    "Plugin",
+    "SetupContext",
+    "SlippageModel",
+    "SourceError",
+    "Strategy",
+    "StrategyError",
+    "hookimpl",
+    "indicators",
+    "larger",
+    "recursive_memory",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'framework' has no public name {name!r}")
+    if name == "indicators":
+        return import_module("framework.trading.indicators")
+    return getattr(import_module(home), name)

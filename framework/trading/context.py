@@ -1,0 +1,277 @@
+"""What a strategy sees and says at a bar. Everything that it can read ends at the cursor's row."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import numpy as np
+
+from framework.errors import StrategyError
+from framework.model.panel import Floats, Panel
+from framework.model.result import Unfilled
+from framework.model.timeline import Timeline
+from framework.trading.indicator import Indicator
+
+#: Makes an indicator from its registered name and parameters.
+IndicatorMaker = Callable[[str, dict[str, Any]], Indicator]
+
+
+class Cursor:
+    """The row that a strategy stands on; shared by its context and its indicators."""
+
+    __slots__ = ("row",)
+
+    def __init__(self, row: int = 0) -> None:
+        self.row = row
+
+
+class IndicatorValues:
+    """An indicator computed for the whole panel, readable up to the current bar."""
+
+    __slots__ = ("_cursor", "_rows")
+
+    def __init__(self, values: Floats, cursor: Cursor) -> None:
+        self._rows = values
+        self._cursor = cursor
+
+    @property
+    def value(self) -> Floats:
+        """Values at the current bar, shape ``(N,)`` over ``ctx.tickers``; NaN where there is none yet."""
+        row: Floats = self._rows[self._cursor.row]
+        return row
+
+    @property
+    def previous(self) -> Floats:
+        """Values one bar ago, shape ``(N,)``; NaN at the first bar."""
+        row = self._cursor.row
+        return self._rows[row - 1] if row else np.full_like(self._rows[0], np.nan)
+
+    def history(self, bars: int) -> Floats:
+        """The last ``bars`` rows including the current one (fewer at the beginning), shape ``(≤ bars, N)``."""
+        row = self._cursor.row
+        return self._rows[max(0, row + 1 - bars) : row + 1]
+
+
+class SetupContext:
+    """What ``Strategy.setup`` is given: the tickers, and where indicators are declared."""
+
+    def __init__(self, panel: Panel, make: IndicatorMaker, cursor: Cursor) -> None:
+        self.tickers = panel.tickers
+        self.interval = panel.interval
+        self.memory = 1
+        self._panel = panel
+        self._make = make
+        self._cursor = cursor
+
+    def indicator(self, name: str, **params: Any) -> IndicatorValues:
+        """Declare an indicator by its registered name; it is computed once, for all bars and tickers.
+
+        Raises:
+            ConfigError: the name or a parameter is unknown.
+            StrategyError: it computed something of the wrong shape.
+        """
+        indicator = self._make(name, params)
+        values = np.ascontiguousarray(indicator.compute(self._panel), dtype=np.float64)
+        if values.shape != self._panel.close.shape:
+            raise StrategyError(
+                f"indicator {name!r} computed shape {values.shape}, expected {self._panel.close.shape} (bars, tickers)"
+            )
+        values.setflags(write=False)
+        self.memory = max(self.memory, indicator.memory())
+        return IndicatorValues(values, self._cursor)
+
+
+class AccountView(Protocol):
+    """The portfolio's state at the current bar, as a context reads it."""
+
+    def cash_value(self) -> float:
+        """Cash, in the portfolio's currency."""
+
+    def equity_value(self) -> float:
+        """Cash + Σ position × last close."""
+
+    def shares(self) -> Floats:
+        """Positions in shares, shape ``(N,)``; a copy."""
+
+    def last_close(self) -> Floats:
+        """Each ticker's last close, shape ``(N,)``; 0 before its first bar."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRequest:
+    """One order call of a strategy: change by ``quantity`` shares, or reach ``quantity`` (``is_target``)."""
+
+    column: int
+    quantity: float
+    is_target: bool
+
+
+class Context:
+    """What ``Strategy.on_bar`` is given. Arrays are over ``tickers``, shape ``(N,)``, and read-only."""
+
+    __slots__ = (
+        "_account",
+        "_columns",
+        "_cursor",
+        "_panel",
+        "_raw_close",
+        "_timeline",
+        "asked_orders",
+        "asked_weights",
+        "lapsed",
+        "log",
+        "state",
+    )
+
+    def __init__(
+        self,
+        panel: Panel,
+        timeline: Timeline,
+        raw_close: Floats,
+        cursor: Cursor,
+        account: AccountView,
+        portfolio_id: str,
+    ) -> None:
+        self._panel = panel
+        self._timeline = timeline
+        self._raw_close = raw_close
+        self._cursor = cursor
+        self._account = account
+        self._columns = {ticker: column for column, ticker in enumerate(panel.tickers)}
+        #: Weights asked for at this bar (NaN: leave), shape ``(N,)``, or None. Read by the engine.
+        self.asked_weights: Floats | None = None
+        #: Orders asked for at this bar, in order. Read by the engine.
+        self.asked_orders: list[OrderRequest] = []
+        #: Orders of earlier bars that ended without a (full) fill since the last call, with the reason.
+        self.lapsed: tuple[Unfilled, ...] = ()
+        #: What the strategy remembers: JSON values only, kept with each decision.
+        self.state: dict[str, Any] = {}
+        self.log = logging.getLogger(f"engine.strategy.{portfolio_id}")
+
+    # --- what is known -------------------------------------------------------------------------------------------
+
+    @property
+    def time(self) -> datetime:
+        """The moment of decision, aware UTC: when the current bar became available."""
+        moment: datetime = self._timeline.available[self._cursor.row].astype("datetime64[us]").item()
+        return moment.replace(tzinfo=UTC)
+
+    @property
+    def tickers(self) -> tuple[str, ...]:
+        """The columns of every array here."""
+        return self._panel.tickers
+
+    @property
+    def open(self) -> Floats:
+        """Opens of the current bar; NaN: no bar. Adjusted as the config's ``adjust`` says, like all prices here."""
+        row: Floats = self._panel.open[self._cursor.row]
+        return row
+
+    @property
+    def high(self) -> Floats:
+        """Highs of the current bar."""
+        row: Floats = self._panel.high[self._cursor.row]
+        return row
+
+    @property
+    def low(self) -> Floats:
+        """Lows of the current bar."""
+        row: Floats = self._panel.low[self._cursor.row]
+        return row
+
+    @property
+    def close(self) -> Floats:
+        """Closes of the current bar."""
+        row: Floats = self._panel.close[self._cursor.row]
+        return row
+
+    @property
+    def volume(self) -> Floats:
+        """Shares traded in the current bar."""
+        row: Floats = self._panel.volume[self._cursor.row]
+        return row
+
+    @property
+    def raw_close(self) -> Floats:
+        """Closes of the current bar as traded, for rules on absolute price."""
+        row: Floats = self._raw_close[self._cursor.row]
+        return row
+
+    def history(self, bars: int) -> Panel:
+        """The last ``bars`` bars including the current one (fewer at the beginning); views, not copies."""
+        if bars < 1:
+            raise StrategyError(f"history({bars}): ask for 1 bar or more")
+        stop = self._cursor.row + 1
+        return self._panel.rows(max(0, stop - bars), stop)
+
+    @property
+    def cash(self) -> float:
+        """Cash, in the portfolio's currency."""
+        return self._account.cash_value()
+
+    @property
+    def equity(self) -> float:
+        """Cash + Σ position × last close."""
+        return self._account.equity_value()
+
+    @property
+    def positions(self) -> Floats:
+        """Shares held (a copy)."""
+        return self._account.shares()
+
+    @property
+    def weights(self) -> Floats:
+        """Fraction of equity that each position is worth at the last close."""
+        return self._account.shares() * self._account.last_close() / self._account.equity_value()
+
+    # --- what is wanted ------------------------------------------------------------------------------------------
+
+    def target_weights(self, weights: Floats | Mapping[str, float]) -> None:
+        """Ask to hold these fractions of equity: an array over ``tickers`` (NaN: leave), or ``{ticker: weight}``.
+
+        A later call at the same bar replaces the tickers that it names.
+
+        Raises:
+            StrategyError: wrong shape, an unknown ticker, or an infinite weight.
+        """
+        asked = self._from_mapping(weights) if isinstance(weights, Mapping) else np.asarray(weights, dtype=np.float64)
+        if asked.shape != (len(self._columns),):
+            raise StrategyError(
+                f"target_weights was given shape {asked.shape}, expected ({len(self._columns)},): one weight per ticker"
+            )
+        if self.asked_weights is not None:
+            asked = np.where(np.isnan(asked), self.asked_weights, asked)
+        self.asked_weights = asked
+
+    def order(self, ticker: str, quantity: float) -> None:
+        """Ask to buy (+) or sell (−) a number of shares at the next open."""
+        self._ask(ticker, quantity, is_target=False)
+
+    def order_target(self, ticker: str, quantity: float) -> None:
+        """Ask to hold this many shares, by an order at the next open for the difference."""
+        self._ask(ticker, quantity, is_target=True)
+
+    def exit(self, ticker: str) -> None:
+        """Ask to sell all that is held of a ticker."""
+        self._ask(ticker, 0.0, is_target=True)
+
+    def _ask(self, ticker: str, quantity: float, *, is_target: bool) -> None:
+        if not np.isfinite(quantity):
+            raise StrategyError(f"order for {ticker!r} was given quantity {quantity!r}; it must be a finite number")
+        self.asked_orders.append(OrderRequest(self._column(ticker), float(quantity), is_target))
+
+    def _from_mapping(self, weights: Mapping[str, float]) -> Floats:
+        asked = np.full(len(self._columns), np.nan)
+        for ticker, weight in weights.items():
+            asked[self._column(ticker)] = weight
+        return asked
+
+    def _column(self, ticker: str) -> int:
+        column = self._columns.get(ticker)
+        if column is None:
+            raise StrategyError(f"unknown ticker {ticker!r}; this portfolio has {', '.join(self._panel.tickers)}")
+        return column
