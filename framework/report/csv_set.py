@@ -1,0 +1,177 @@
+"""The CSV files that a run leaves, for a portfolio or for the total.
+
+Every number can be recomputed from ``trades.csv`` and the bars. All files are the same, byte for byte, when the same
+config runs again on the same data and version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from framework.model.panel import Floats, Times
+from framework.model.result import Ints
+from framework.report import metrics
+from framework.report.account import Account, Fills
+from framework.report.tables import (
+    Column,
+    date,
+    integer,
+    moment,
+    money,
+    one_of,
+    quantity,
+    ratio,
+    text,
+    write_table,
+)
+
+#: Windows of ``rolling.csv``, sessions.
+WINDOWS = (30, 90, 180)
+
+
+def equity(account: Account) -> list[Column]:
+    """``equity.csv``: value at each bar's close; drawdown of the return index, a fraction ≤ 0."""
+    curve = account.curve
+    return [
+        Column("timestamp", curve.timestamps, moment),
+        Column("equity", curve.equity, money),
+        Column("cash", curve.cash, money),
+        Column("gross", curve.gross, money),
+        Column("net", curve.net, money),
+        Column("drawdown", curve.drawdown, ratio),
+    ]
+
+
+def trades(account: Account) -> list[Column]:
+    """``trades.csv``: the columns of ``trade_execution_logs``, and the bar decided on.
+
+    ``exec_timestamp`` is the open of the bar it filled in, ``decision_bar`` the label of the bar decided on;
+    ``slippage_bps`` is positive where the fill was worse than ``arrival_price``. A simulated order has no ``order_id``,
+    and a trade no ``for_ticker``: these stay empty.
+    """
+    fills = account.fills
+    same = np.zeros(len(fills), dtype=np.int64)
+    size = np.abs(fills.quantity)
+    portfolio, ticker = one_of(account.portfolios), one_of(account.names)
+    return [
+        Column("id", fills.id, integer),
+        Column("portfolio_id", fills.portfolio, portfolio),
+        Column("ticker", fills.ticker, ticker),
+        Column("exec_timestamp", fills.executed, moment),
+        Column("side", (fills.quantity < 0).astype(np.int64), one_of(("BUY", "SELL"))),
+        Column("quantity", size, quantity),
+        Column("arrival_price", fills.arrival_price, money),
+        Column("exec_price", fills.price, money),
+        Column("slippage_bps", fills.slippage_bps, money),
+        Column("notional", fills.notional, money),
+        Column("notional_local", fills.notional, money),
+        Column("currency", same, one_of((account.currency,))),
+        Column("fx_rate", same, one_of(("1",))),
+        Column("kind", same, one_of(("trade",))),
+        Column("fees", fills.fees, money),
+        Column("execution_id", fills.id, lambda ids: [f"sim-{number}" for number in ids.tolist()]),
+        Column("order_id", same, one_of(("",))),
+        Column("for_ticker", same, one_of(("",))),
+        Column("decision_price", fills.decision_price, money),
+        Column("decision_bar", fills.decided, moment),
+    ]
+
+
+def positions(account: Account) -> list[Column]:
+    """``positions.csv``: what is held after each bar in which it changed; price is that bar's close."""
+    when, ticker, held, price = position_changes(account.fills)
+    return [
+        Column("timestamp", when, moment),
+        Column("ticker", ticker, one_of(account.names)),
+        Column("quantity", held, quantity),
+        Column("price", price, money),
+        Column("value", held * price, money),
+    ]
+
+
+def position_changes(fills: Fills) -> tuple[Times, Ints, Floats, Floats]:
+    """Bar, ticker, quantity held and close, shape ``(C,)`` each, in order of (bar, ticker)."""
+    order = np.lexsort((fills.bar, fills.ticker))
+    ticker, bar = fills.ticker[order], fills.bar[order]
+    signed = fills.quantity[order]
+    starts = np.flatnonzero(np.diff(ticker, prepend=-1))
+    held = np.concatenate([np.empty(0), *(np.cumsum(part) for part in np.split(signed, starts[1:]))])
+    last = np.ones(len(order), dtype=np.bool_)
+    last[:-1] = (ticker[1:] != ticker[:-1]) | (bar[1:] != bar[:-1])
+    rows = np.flatnonzero(last)
+    rows = rows[np.lexsort((ticker[rows], bar[rows]))]
+    return bar[rows], ticker[rows], np.round(held[rows], 9), fills.mark[order][rows]
+
+
+def returns_monthly(account: Account) -> list[Column]:
+    """``returns_monthly.csv``: compounded return of each calendar month, a fraction."""
+    months, returns = metrics.compounded(account.curve.sessions, account.curve.returns, "M")
+    return [Column("month", months, date), Column("return", returns, ratio)]
+
+
+def rolling(account: Account) -> list[Column]:
+    """``rolling.csv``: figures of the last 30, 90 and 180 sessions; empty until the window is full."""
+    columns = [Column("date", account.curve.sessions, date)]
+    for window in WINDOWS:
+        figures = metrics.rolling(account.curve.returns, window)
+        columns += [
+            Column(f"return_{window}", figures.total_return, ratio),
+            Column(f"volatility_{window}", figures.volatility, ratio),
+            Column(f"sharpe_{window}", figures.sharpe, ratio),
+        ]
+    return columns
+
+
+def risk(account: Account) -> list[Column]:
+    """``risk.csv``: annualised volatility of each ticker's session returns, and their correlations."""
+    returns = metrics.price_returns(account.closes)
+    related = metrics.correlation(returns)
+    return [
+        Column("ticker", np.arange(len(account.tickers)), one_of(account.tickers)),
+        Column("volatility", metrics.column_volatility(returns), ratio),
+        *(Column(f"corr_{ticker}", related[:, i], ratio) for i, ticker in enumerate(account.tickers)),
+    ]
+
+
+def benchmark(account: Account) -> list[Column]:
+    """``benchmark.csv``: the benchmark's value and drawdown at the account's bars; no rows without a benchmark."""
+    curve = account.benchmark
+    return [
+        Column("timestamp", account.curve.timestamps if curve else account.curve.timestamps[:0], moment),
+        Column("equity", curve.equity if curve else np.empty(0), money),
+        Column("drawdown", curve.drawdown if curve else np.empty(0), ratio),
+    ]
+
+
+def unfilled(account: Account) -> list[Column]:
+    """``unfilled.csv``: orders, or rests of them, that ended without a fill; quantity signed, empty if never sized."""
+    lapsed = account.lapsed
+    return [
+        Column("timestamp", lapsed.timestamp, moment),
+        Column("ticker", lapsed.ticker, one_of(account.names)),
+        Column("quantity", lapsed.quantity, quantity),
+        Column("reason", np.array(lapsed.reason, dtype=object), text),
+        Column("portfolio_id", lapsed.portfolio, one_of(account.portfolios)),
+    ]
+
+
+#: Every file of the set, by name.
+TABLES: dict[str, Callable[[Account], list[Column]]] = {
+    "equity.csv": equity,
+    "trades.csv": trades,
+    "positions.csv": positions,
+    "returns_monthly.csv": returns_monthly,
+    "rolling.csv": rolling,
+    "risk.csv": risk,
+    "benchmark.csv": benchmark,
+    "unfilled.csv": unfilled,
+}
+
+
+def write_csv_set(account: Account, folder: Path) -> None:
+    """Write all files of the set into ``folder``, which exists."""
+    for name, columns in TABLES.items():
+        write_table(folder / name, columns(account))

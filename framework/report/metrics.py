@@ -1,0 +1,284 @@
+"""Every figure that reports show, computed once: pure functions on float64 arrays.
+
+Conventions, the same for all of them:
+
+- A *return* is the simple return of one session: value at its close ÷ (value at the close before + money that came
+  in since) − 1. The first session's base is the opening cash (trading-rules 3). Shape ``(S,)``, a fraction.
+- The *index* is what one unit of capital became, without regard to money paid in or out: ``cumprod(1 + returns)``.
+  Drawdowns and Sharpe ratios come from it, never from raw equity.
+- *Annualised* means 252 sessions a year; the risk-free rate is 0.
+- A figure that is undefined is ``None`` (inside series: NaN), never infinite: each docstring says when.
+- The formulas are those of empyrical (``ddof=1`` deviations, ``252 / S`` as the exponent of the growth rate).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from framework.model.panel import Floats
+
+#: Sessions in a year of an exchange that trades on weekdays.
+SESSIONS_PER_YEAR = 252
+
+#: A fall smaller than this fraction is rounding, not a drawdown.
+SMALLEST_DRAWDOWN = 1e-9
+
+
+@dataclass(frozen=True)
+class Drawdown:
+    """One fall below a former peak, in rows of the index it was found in.
+
+    Attributes:
+        peak: row of the last high before the fall; −1 is the opening value, before the first row.
+        trough: row of the lowest point.
+        recovery: first row back at the peak, or ``None`` if it never came back.
+        depth: index at the trough ÷ index at the peak − 1, negative.
+    """
+
+    peak: int
+    trough: int
+    recovery: int | None
+    depth: float
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The key figures of one portfolio or of the total; fractions unless said otherwise, ``None`` = undefined."""
+
+    total_return: float
+    cagr: float | None
+    volatility: float | None
+    sharpe: float | None
+    sortino: float | None
+    max_drawdown: float
+    calmar: float | None
+
+
+def figures(returns: Floats) -> Figures:
+    """All key figures that need nothing but the session returns, shape ``(S,)``."""
+    return Figures(
+        total_return=total_return(returns),
+        cagr=cagr(returns),
+        volatility=volatility(returns),
+        sharpe=sharpe(returns),
+        sortino=sortino(returns),
+        max_drawdown=max_drawdown(returns),
+        calmar=calmar(returns),
+    )
+
+
+def period_returns(values: Floats, opening: float, flows: Floats | None = None) -> Floats:
+    """Return of each period from the values at its end.
+
+    Args:
+        values: shape ``(S,)``, money, at the end of each period.
+        opening: money before the first period.
+        flows: shape ``(S,)``, money paid in (negative: out) since the end of the period before; default none.
+
+    Returns:
+        shape ``(S,)``. From the first value ≤ 0 on, and wherever there is nothing to earn on (base ≤ 0), the
+        return is 0: an account that was wiped out stays where it fell to.
+    """
+    base = np.empty_like(values)
+    base[:1] = opening
+    base[1:] = values[:-1]
+    if flows is not None:
+        base = base + flows
+    alive = base > 0
+    alive[1:] &= np.logical_and.accumulate(values > 0)[:-1]
+    growth = np.ones(len(values))
+    np.divide(values, base, out=growth, where=alive)
+    growth -= 1.0
+    return growth
+
+
+def return_index(returns: Floats) -> Floats:
+    """What one unit of capital became: ``cumprod(1 + returns)``, shape ``(S,)``."""
+    return np.cumprod(1.0 + returns)
+
+
+def drawdown(index: Floats) -> Floats:
+    """Index ÷ highest index so far (the opening 1 included) − 1, shape ``(S,)``, each ≤ 0."""
+    return index / np.maximum.accumulate(np.maximum(index, 1.0)) - 1.0
+
+
+def total_return(returns: Floats) -> float:
+    """Growth over the whole time; 0 without a session."""
+    return float(np.prod(1.0 + returns) - 1.0)
+
+
+def cagr(returns: Floats) -> float | None:
+    """Compound annual growth rate: (1 + total return) ^ (252 / S) − 1.
+
+    −1 after a total loss; ``None`` without a session, or where a short time makes it too large for a float.
+    """
+    if len(returns) == 0:
+        return None
+    total = total_return(returns)
+    if total <= -1.0:
+        return -1.0
+    try:
+        return math.expm1(math.log1p(total) * SESSIONS_PER_YEAR / len(returns))
+    except OverflowError:
+        return None
+
+
+def volatility(returns: Floats) -> float | None:
+    """Standard deviation of session returns (``ddof=1``) × √252; ``None`` below two sessions, 0 when all are equal."""
+    if len(returns) < 2:
+        return None
+    if returns.min() == returns.max():
+        return 0.0
+    return float(np.std(returns, ddof=1) * math.sqrt(SESSIONS_PER_YEAR))
+
+
+def sharpe(returns: Floats) -> float | None:
+    """Mean ÷ standard deviation (``ddof=1``) × √252; ``None`` below two sessions or without volatility."""
+    deviation = volatility(returns)
+    if not deviation:
+        return None
+    return float(np.mean(returns) * SESSIONS_PER_YEAR / deviation)
+
+
+def sortino(returns: Floats) -> float | None:
+    """Mean ÷ downside deviation × √252; the downside deviation is √mean(min(r, 0)²).
+
+    ``None`` below two sessions or where no session lost.
+    """
+    if len(returns) < 2:
+        return None
+    downside = math.sqrt(float(np.mean(np.minimum(returns, 0.0) ** 2)))
+    if downside == 0.0:
+        return None
+    return float(np.mean(returns)) / downside * math.sqrt(SESSIONS_PER_YEAR)
+
+
+def max_drawdown(returns: Floats) -> float:
+    """Deepest fall of the index below its peak, as a fraction ≤ 0; 0 if it never fell."""
+    if len(returns) == 0:
+        return 0.0
+    return float(drawdown(return_index(returns)).min()) + 0.0
+
+
+def calmar(returns: Floats) -> float | None:
+    """CAGR ÷ |max drawdown|; ``None`` where either is undefined or nothing was ever lost."""
+    growth, depth = cagr(returns), max_drawdown(returns)
+    if growth is None or depth > -SMALLEST_DRAWDOWN:
+        return None
+    return growth / -depth
+
+
+def turnover(traded: float, equity: Floats, sessions: int) -> float | None:
+    """Notional traded (buys and sells) a year ÷ mean equity.
+
+    Args:
+        traded: Σ notional of all trades, money.
+        equity: shape ``(T,)``, money, at each bar.
+        sessions: how many sessions it covers.
+
+    Returns:
+        times a year; ``None`` without a session or with a mean equity ≤ 0.
+    """
+    if sessions == 0 or len(equity) == 0:
+        return None
+    mean = float(np.mean(equity))
+    return traded / mean * SESSIONS_PER_YEAR / sessions if mean > 0 else None
+
+
+def exposure(gross: Floats, equity: Floats) -> float | None:
+    """Mean over the bars of gross position value ÷ equity; bars with equity ≤ 0 are left out, ``None`` if all are."""
+    alive = equity > 0
+    if not alive.any():
+        return None
+    return float(np.mean(gross[alive] / equity[alive]))
+
+
+def compounded(sessions: NDArray[np.datetime64], returns: Floats, unit: str) -> tuple[NDArray[np.datetime64], Floats]:
+    """Returns compounded per calendar month or year.
+
+    Args:
+        sessions: shape ``(S,)``, ``datetime64[D]``, rising.
+        returns: shape ``(S,)``.
+        unit: ``M`` or ``Y``.
+
+    Returns:
+        the ``P`` periods that have a session (``datetime64[unit]``, rising), and their returns, shape ``(P,)``.
+    """
+    periods, starts = np.unique(sessions.astype(f"datetime64[{unit}]"), return_index=True)
+    if len(periods) == 0:
+        return periods, np.empty(0)
+    return periods, np.multiply.reduceat(1.0 + returns, starts) - 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Rolling:
+    """Figures of the last ``window`` sessions at each session, shape ``(S,)`` each; NaN until the window is full."""
+
+    window: int
+    total_return: Floats
+    volatility: Floats
+    sharpe: Floats
+
+
+def rolling(returns: Floats, window: int) -> Rolling:
+    """Compounded return, volatility and Sharpe ratio (annualised) over the last ``window`` ≥ 2 sessions."""
+    blank = [np.full(len(returns), np.nan) for _ in range(3)]
+    if len(returns) >= window:
+        views = sliding_window_view(returns, window)
+        deviation = np.where(np.ptp(views, axis=1) > 0, np.std(views, axis=1, ddof=1), 0.0)
+        ratio = np.full(len(views), np.nan)
+        np.divide(np.mean(views, axis=1), deviation, out=ratio, where=deviation > 0)
+        blank[0][window - 1 :] = np.prod(1.0 + views, axis=1) - 1.0
+        blank[1][window - 1 :] = deviation * math.sqrt(SESSIONS_PER_YEAR)
+        blank[2][window - 1 :] = ratio * math.sqrt(SESSIONS_PER_YEAR)
+    return Rolling(window, *blank)
+
+
+def worst_drawdowns(index: Floats, count: int = 5) -> list[Drawdown]:
+    """The ``count`` deepest falls of an index, shape ``(S,)``, deepest first; they never overlap."""
+    fall = drawdown(index)
+    under = np.concatenate(([False], fall < -SMALLEST_DRAWDOWN, [False])).astype(np.int8)
+    starts, stops = np.flatnonzero(np.diff(under) == 1), np.flatnonzero(np.diff(under) == -1)
+    if len(starts) == 0:
+        return []
+    depths = np.minimum.reduceat(np.append(fall, 0.0), np.stack((starts, stops), axis=1).ravel())[::2]
+    deepest = np.argsort(depths, kind="stable")[:count]
+    return [_episode(fall, int(starts[i]), int(stops[i])) for i in deepest]
+
+
+def _episode(fall: Floats, start: int, stop: int) -> Drawdown:
+    trough = start + int(np.argmin(fall[start:stop]))
+    return Drawdown(start - 1, trough, stop if stop < len(fall) else None, float(fall[trough]))
+
+
+def price_returns(closes: Floats) -> Floats:
+    """Simple returns between consecutive rows of prices, shape ``(S, N)`` → ``(S − 1, N)``; NaN where either is."""
+    if len(closes) < 2:
+        return np.empty((0, closes.shape[1]))
+    return closes[1:] / closes[:-1] - 1.0
+
+
+def column_volatility(returns: Floats) -> Floats:
+    """Annualised volatility of each column, shape ``(S, N)`` → ``(N,)``; NaN below two known returns."""
+    return np.array(
+        [_or_nan(volatility(column[~np.isnan(column)])) for column in np.ascontiguousarray(returns.T)], dtype=float
+    )
+
+
+def correlation(returns: Floats) -> Floats:
+    """Pearson correlation of each pair of columns over the rows both have, shape ``(S, N)`` → ``(N, N)``.
+
+    NaN below two common rows, or where one of the two never moves.
+    """
+    import pandas as pd
+
+    return pd.DataFrame(returns).corr(min_periods=2).to_numpy()
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value

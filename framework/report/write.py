@@ -1,0 +1,99 @@
+"""Everything that a run leaves, written into one folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from framework.errors import ConfigError
+from framework.model.result import RunResult
+from framework.report.account import Account, Accounts, accounts
+from framework.report.csv_set import TABLES
+from framework.report.files import claim_folder, replacing
+from framework.report.summary import summary
+from framework.report.tables import write_table
+
+#: Called before each file with its path in the folder, how many are done, and how many there are.
+Progress = Callable[[str, int, int], None]
+
+SUMMARY = "summary.json"
+REPORT = "report.html"
+
+
+def write_run(run: RunResult, out_dir: Path, progress: Progress | None = None) -> Path:
+    """Write the summary, the CSV set and the tear sheet: the totals into ``out_dir``, each portfolio into ``<id>/``.
+
+    A folder that an earlier call wrote is written anew; each file appears whole or not at all, ``summary.json`` last.
+
+    Returns:
+        the path of ``report.html``.
+
+    Raises:
+        UsageError: ``out_dir`` holds something that no run wrote, or can't be written.
+        ConfigError: a portfolio's id can't name a folder.
+        NotBuiltYet: portfolios in several currencies.
+    """
+    from framework.report.tear_sheet import write_tear_sheet
+
+    made = accounts(run)
+    folders = [_folder_name(account.name) for account in made.portfolios]
+    paths = [f"{folder}/{name}" for folder in folders for name in TABLES] + [*TABLES, REPORT, SUMMARY]
+    claim_folder(out_dir, paths)
+    tell = _counted(progress, len(paths))
+    for folder, account in zip(folders, made.portfolios, strict=True):
+        (out_dir / folder).mkdir(exist_ok=True)
+        _write_tables(account, out_dir / folder, f"{folder}/", tell)
+    _write_totals(made, out_dir, folders, tell)
+    tell(REPORT)
+    numbers = summary(run, made)
+    write_tear_sheet(run, made, out_dir / REPORT)
+    tell(SUMMARY)
+    with replacing(out_dir / SUMMARY) as file:
+        file.write((json.dumps(numbers, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    return out_dir / REPORT
+
+
+def _write_tables(account: Account, folder: Path, prefix: str, tell: Callable[[str], None]) -> None:
+    for name, columns in TABLES.items():
+        tell(prefix + name)
+        write_table(folder / name, columns(account))
+
+
+def _write_totals(made: Accounts, out_dir: Path, folders: list[str], tell: Callable[[str], None]) -> None:
+    """The totals; of a single portfolio they are its own files, so they are copied instead of made twice."""
+    if len(folders) > 1:
+        _write_tables(made.total, out_dir, "", tell)
+        return
+    for name in TABLES:
+        tell(name)
+        with (out_dir / folders[0] / name).open("rb") as source, replacing(out_dir / name) as copy:
+            shutil.copyfileobj(source, copy)
+
+
+def _folder_name(portfolio_id: str) -> str:
+    """The id itself, if it can safely name a folder beside the totals."""
+    taken = {*TABLES, REPORT, SUMMARY}
+    printable = portfolio_id.isprintable() and len(portfolio_id.encode()) <= 200
+    if not printable or portfolio_id.strip(" .") != portfolio_id or not portfolio_id or portfolio_id in taken:
+        raise _bad_id(portfolio_id)
+    if any(character in portfolio_id for character in '/\\:*?"<>|'):
+        raise _bad_id(portfolio_id)
+    return portfolio_id
+
+
+def _bad_id(portfolio_id: str) -> ConfigError:
+    return ConfigError(
+        f"portfolio id {portfolio_id!r} can't name the folder of its results; use letters, digits, '-', '_' and '.'"
+    )
+
+
+def _counted(progress: Progress | None, total: int) -> Callable[[str], None]:
+    done = iter(range(total))
+
+    def tell(path: str) -> None:
+        if progress is not None:
+            progress(path, next(done), total)
+
+    return tell
