@@ -1,0 +1,209 @@
+"""The shape of a run config: what may be written, the defaults, and the single-value rules.
+
+Rules between keys, and what this version does not have yet, are in :mod:`framework.config.rules`. Parameters of
+plugins are not checked here: the plugin's own class knows them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
+
+SCHEDULES = ("every_bar", "daily", "weekly", "monthly")
+
+
+def _number(value: Any) -> Any:
+    # pydantic would read true as 1
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    return value
+
+
+def _text(value: Any) -> Any:
+    # an id or a ticker written without quotes (7203) arrives as a number; its text is what was meant
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _day(value: Any) -> Any:
+    # pydantic would read 2005 as seconds since 1970
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+        try:
+            return date.fromisoformat(value)
+        except ValueError as error:
+            raise ValueError(f"is not a date ({error})") from None
+    if type(value) is date:
+        return value
+    raise ValueError("must be a date written YYYY-MM-DD")
+
+
+def _shaped(pattern: str, allowed: str) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"allowed: {allowed}")
+        return value
+
+    return check
+
+
+def _schedule(value: str) -> str:
+    if value not in SCHEDULES and len(value.split()) != 5:
+        raise ValueError(f"allowed: {', '.join(SCHEDULES)}, or cron text of five fields such as '30 15 * * 1-5'")
+    return value
+
+
+def _named(value: Any) -> Any:
+    # `strategy: momentum` is short for `strategy: {name: momentum}`
+    return {"name": value} if isinstance(value, str) else value
+
+
+Real = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+Whole = Annotated[int, BeforeValidator(_number)]
+Day = Annotated[date, BeforeValidator(_day)]
+PluginName = Annotated[str, AfterValidator(_shaped(r"[A-Za-z_][A-Za-z0-9_.-]*", "letters, digits, _ . -"))]
+RunName = Annotated[
+    str,
+    BeforeValidator(_text),
+    AfterValidator(
+        _shaped(
+            r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}",
+            "letters, digits, _ . -, starting with a letter or digit; it names a folder",
+        )
+    ),
+]
+# no dot: an id names a folder beside files such as summary.json
+PortfolioId = Annotated[
+    str,
+    BeforeValidator(_text),
+    AfterValidator(
+        _shaped(
+            r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}",
+            "letters, digits, _ -, starting with a letter or digit; it names a folder",
+        )
+    ),
+]
+Ticker = Annotated[
+    str,
+    BeforeValidator(_text),
+    AfterValidator(
+        _shaped(r"(?!.*_CASH$)[A-Za-z0-9^][A-Za-z0-9.^=/_:-]{0,31}", "1 to 32 of A-Z a-z 0-9 . ^ = / _ : -, not …_CASH")
+    ),
+]
+Currency = Annotated[str, AfterValidator(_shaped(r"[A-Z]{3}", "three capital letters such as USD"))]
+
+
+class Part(BaseModel):
+    """Base of all sections: values cannot be changed, unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class PluginRef(Part):
+    """A plugin picked by name, with its parameters."""
+
+    name: PluginName
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class BrokerRef(PluginRef):
+    """The broker; ``account`` is the id that a live broker must report."""
+
+    account: str | None = None
+
+
+class AllocatorRef(PluginRef):
+    """The allocator and when it acts."""
+
+    schedule: Annotated[str, AfterValidator(_schedule)] = "daily"
+
+
+Named = Annotated[PluginRef, BeforeValidator(_named)]
+
+
+class PoolSize(Part):
+    """Connections of the pool."""
+
+    min: Annotated[Whole, Field(ge=1)] = 1
+    max: Annotated[Whole, Field(ge=1, le=1000)] = 6
+
+
+class DatabaseSection(Part):
+    """Where the books are: ``embedded``, or the URL of a PostgreSQL server."""
+
+    url: Annotated[str, AfterValidator(_shaped(r"embedded|postgres(ql)?://.*", "embedded, or postgresql://…"))] = (
+        "embedded"
+    )
+    pool: PoolSize = PoolSize()
+
+
+class Margin(Part):
+    """Margin terms, as fractions of position value; ``rate`` is yearly interest on borrowed cash."""
+
+    initial: Annotated[Real, Field(gt=0, le=1)] = 0.5
+    maintenance: Annotated[Real, Field(gt=0, le=1)] = 0.25
+    rate: Annotated[Real, Field(ge=0)] = 0.06
+
+
+class Flow(Part):
+    """Money in (positive) or out (negative), on a ``date`` or ``every`` period."""
+
+    amount: Real
+    date: Day | None = None
+    every: Literal["week", "month", "quarter", "year"] | None = None
+    reference: str | None = None
+
+
+class Portfolio(Part):
+    """One portfolio: its money, its tickers, its strategy."""
+
+    id: PortfolioId
+    tickers: Annotated[tuple[Ticker, ...], Field(min_length=1)]
+    strategy: Named
+    #: Opening deposit, in ``currency``.
+    cash: Annotated[Real, Field(ge=0, le=1e15)] | None = None
+    schedule: Annotated[str, AfterValidator(_schedule)] = "every_bar"
+    #: Bars read before ``start``.
+    lookback: Annotated[Whole, Field(ge=0, le=1_000_000)] = 250
+    lots: Literal["whole", "fractional"] = "whole"
+    risk: tuple[Named, ...] = ()
+    currency: Currency = "USD"
+    short: StrictBool = False
+    margin: Margin | None = None
+    #: Fraction of equity that targets leave in cash.
+    cash_buffer: Annotated[Real, Field(ge=0, lt=1)] = 0.005
+    flows: tuple[Flow, ...] = ()
+    fill: Literal["next_open", "next_close"] = "next_open"
+
+
+class ReportSection(Part):
+    """What a report compares with."""
+
+    #: Name of a strategy, run on the same tickers and cash.
+    benchmark: PluginName | None = None
+
+
+class RunConfig(Part):
+    """A whole run config, as written in YAML."""
+
+    name: RunName
+    mode: Literal["backtest", "replay", "paper", "live"]
+    data_source: Named
+    portfolios: Annotated[tuple[Portfolio, ...], Field(min_length=1)]
+    #: First and last exchange date, inclusive.
+    start: Day | None = None
+    end: Day | None = None
+    interval: Literal["1min", "5min", "15min", "30min", "1h", "4h", "1d"] = "1d"
+    calendar: str = "XNYS"
+    #: What strategies see (trading-rules 4).
+    adjust: Literal["all", "splits", "none"] = "all"
+    database: DatabaseSection = DatabaseSection()
+    broker: Annotated[BrokerRef, BeforeValidator(_named)] = BrokerRef(name="simulated")
+    allocator: Annotated[AllocatorRef, BeforeValidator(_named)] | None = None
+    report: ReportSection = ReportSection()
+    #: Folders of drop-in plugins, relative to the config's own folder.
+    plugin_dirs: tuple[str, ...] = ()
+    #: Providers to import besides the bundled ones; absent: all that are installed.
+    plugins: tuple[str, ...] | None = None

@@ -1,0 +1,78 @@
+"""Every hook that a plugin can implement, and the marker for its implementations.
+
+A plugin is a module with functions named like the hooks below, each marked ``@hookimpl``. Registration hooks are
+called once, when plugins are loaded, and return ``{name: class}``; the names are what a run config uses. Event
+hooks observe: they are called one by one after the fact, and what they raise or return changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from framework.data.source import DataSource
+    from framework.model.result import RunResult
+    from framework.trading.broker import Broker
+    from framework.trading.costs import CommissionModel, SlippageModel
+    from framework.trading.strategy import Strategy
+
+PROJECT = "portfolio_engine"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def register_strategies() -> Mapping[str, type[Strategy]]:
+    """Strategies: what a config's ``portfolios[].strategy.name`` and ``report.benchmark`` can name."""
+    raise NotImplementedError
+
+
+@hookspec
+def register_data_sources() -> Mapping[str, type[DataSource]]:
+    """Data sources: what a config's ``data_source.name`` can name."""
+    raise NotImplementedError
+
+
+@hookspec
+def register_allocators() -> Mapping[str, type[Any]]:
+    """Allocators: what a config's ``allocator.name`` will name; accepted, not used in this version."""
+    raise NotImplementedError
+
+
+@hookspec
+def register_brokers() -> Mapping[str, type[Broker]]:
+    """Brokers: what a config's ``broker.name`` can name."""
+    raise NotImplementedError
+
+
+@hookspec
+def register_risk_rules() -> Mapping[str, type[Any]]:
+    """Risk rules: what a config's ``portfolios[].risk[].name`` will name; accepted, not used in this version."""
+    raise NotImplementedError
+
+
+@hookspec
+def register_commission_models() -> Mapping[str, type[CommissionModel]]:
+    """Commission models: what a broker's ``params.commission.name`` can name."""
+    raise NotImplementedError
+
+
+@hookspec
+def register_slippage_models() -> Mapping[str, type[SlippageModel]]:
+    """Slippage models: what a broker's ``params.slippage.name`` can name."""
+    raise NotImplementedError
+
+
+@hookspec
+def register_indicators() -> Mapping[str, Callable[..., Any]]:
+    """Indicators: what a strategy's ``ctx.indicator(name, …)`` can name; functions or classes."""
+    raise NotImplementedError
+
+
+@hookspec
+def backtest_finished(result: RunResult) -> None:
+    """A backtest has ended and its report has been written; ``result`` is what the report was made from."""

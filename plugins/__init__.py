@@ -1,0 +1,4 @@
+"""First-party plugins: they come in through the same entry-point group, and use the same public API, as anyone's."""
+
+#: The modules of this package that hold plugins, relative to it; each is imported on its own.
+PLUGIN_MODULES: tuple[str, ...] = ()
