@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, timedelta
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from framework.errors import SourceError
@@ -19,6 +20,24 @@ class DataSource(Plugin):
     #: How long after a bar's end the source may still change it (trading-rules 3).
     settle: ClassVar[timedelta] = timedelta(0)
 
+    #: Whether reading a part costs as much as reading everything (files). Such a source is always asked for all the
+    #: dates that it has, and asked again when its :meth:`content_hash` changes.
+    whole: ClassVar[bool] = False
+
+    #: How many tickers go into one call of :meth:`bars`, and so into one transaction.
+    batch_size: ClassVar[int] = 50
+
+    _base_dir: Path | None = None
+
+    def bind(self, base_dir: Path) -> None:
+        """Tell the source which folder its relative paths start from: the run config's."""
+        self._base_dir = base_dir
+
+    @property
+    def base_dir(self) -> Path:
+        """The folder that relative paths start from; the working folder until :meth:`bind` was called."""
+        return self._base_dir or Path()
+
     def key(self) -> str:
         """Value of the column ``source`` of ``market_data`` for this source: ``sample``, ``csv:<name>`` …"""
         raise NotImplementedError(f"{type(self).__name__} must define key()")
@@ -31,8 +50,15 @@ class DataSource(Plugin):
         """The tickers on offer, where the source can list them."""
         return None
 
+    def batches(self, tickers: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+        """``tickers`` in the groups in which they are best asked for: each is one call of :meth:`bars`."""
+        size = self.batch_size
+        return tuple(tuple(tickers[at : at + size]) for at in range(0, len(tickers), size))
+
     def bars(self, tickers: Sequence[str], interval: str, start: date, end: date) -> Bars:
-        """All bars of ``tickers`` with exchange dates from ``start`` to ``end``, inclusive.
+        """All bars of ``tickers`` with exchange dates from ``start`` to ``end``, inclusive, in any order.
+
+        A ticker that is known but has no bar in the range is simply absent from the rows.
 
         Raises:
             SourceError: a ticker is unknown, or the source cannot be read; says which and what to do.
