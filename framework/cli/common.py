@@ -1,0 +1,48 @@
+"""What commands share: options, output, a config whose secrets stay out of errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from framework.errors import EngineError
+
+if TYPE_CHECKING:
+    from framework.config.load import LoadedConfig
+
+ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="A run config, such as demo.yaml.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY.PATH=VALUE",
+        help="Change a value of the config for this run; again for more. "
+        "portfolios.0.cash=5 changes one portfolio, strategy.params.fast=5 every one.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
+
+
+@contextmanager
+def loaded_config(path: Path, overrides: Sequence[str] | None) -> Iterator[LoadedConfig]:
+    """The config, and a guard: errors that leave the block show no secret of it."""
+    from framework.config.load import load
+
+    loaded = load(path, overrides or ())
+    try:
+        yield loaded
+    except EngineError as error:
+        text = loaded.redact(str(error))
+        if text == str(error):
+            raise
+        raise type(error)(text) from None
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout."""
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
