@@ -155,7 +155,8 @@ class Account:
         currency: of all money.
         portfolios: ids of the whole run, that ``fills.portfolio`` points into.
         names: tickers of the whole run, that ``fills.ticker`` points into.
-        curve: value over time; ``benchmark`` the benchmark's, where there is one.
+        curve: value over time.
+        benchmark: the benchmark's, at the same bars, where there is one; ``benchmark_name`` says what it is.
         tickers: its own ``N`` tickers.
         closes: shape ``(S, N)``, last known close of each ticker at each session's end; NaN before its first.
         fills, lapsed: orders that traded, and that did not.
@@ -171,6 +172,7 @@ class Account:
     names: tuple[str, ...]
     curve: Curve
     benchmark: Curve | None
+    benchmark_name: str
     tickers: tuple[str, ...]
     closes: Floats
     fills: Fills
@@ -263,6 +265,7 @@ def _single(
         names=names,
         curve=curve,
         benchmark=None if benchmark is None else align([_curve(benchmark)], curve),
+        benchmark_name="" if benchmark is None else benchmark.strategy,
         tickers=result.panel.tickers,
         closes=closes,
         fills=fills,
@@ -288,6 +291,7 @@ def _total(singles: tuple[Account, ...], fills: Fills) -> Account:
         strategies=tuple(dict.fromkeys(name for account in singles for name in account.strategies)),
         curve=curve,
         benchmark=align(benchmarks, curve) if len(benchmarks) == len(singles) else None,
+        benchmark_name=", ".join(dict.fromkeys(account.benchmark_name for account in singles)),
         tickers=tickers,
         closes=_joined_closes(singles, tickers, curve.sessions),
         fills=fills,

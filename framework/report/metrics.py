@@ -99,7 +99,8 @@ def period_returns(values: Floats, opening: float, flows: Floats | None = None) 
 
 def return_index(returns: Floats) -> Floats:
     """What one unit of capital became: ``cumprod(1 + returns)``, shape ``(S,)``."""
-    return np.cumprod(1.0 + returns)
+    index: Floats = np.multiply.accumulate(1.0 + returns)
+    return index
 
 
 def drawdown(index: Floats) -> Floats:

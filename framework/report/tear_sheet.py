@@ -1,15 +1,196 @@
-"""stub"""
+"""``report.html``: one file that holds everything, opens offline, and is fit to be shown.
+
+Text and tables are rendered here; charts and the list of trades are drawn by the page's own script from data packed
+into the file (deflate, base64), together with plotly's script, so that ten years and 20,000 trades stay below 3 MB.
+"""
 
 from __future__ import annotations
 
+import base64
+import json
+import zlib
+from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from framework.model.result import RunResult
-from framework.report.account import Accounts
+from framework.report import metrics
+from framework.report.account import Account, Accounts, Curve
+from framework.report.charts import TRADES_SHOWN, page_data, shown
 from framework.report.files import replacing
+from framework.report.summary import finite
+from framework.report.words import NOTHING, day, number, percent, sentences
+
+#: Most tickers listed one by one under "where the result came from".
+TICKERS_LISTED = 12
+
+#: A monthly return of this size or more gets the full colour, unless the months are wilder than that.
+FULL_COLOUR = 0.06
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A key figure: its name, its text, the benchmark's text below it, and what it means."""
+
+    name: str
+    value: str
+    benchmark: str = ""
+    meaning: str = ""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A ticker's part of the result: ``left`` and ``width`` of its bar in percent, and the text beside it."""
+
+    name: str
+    amount: str
+    share: str
+    left: float
+    width: float
+    gain: bool
 
 
 def write_tear_sheet(run: RunResult, made: Accounts, path: Path) -> None:
-    """Stub."""
+    """Write the tear sheet of a run; the file appears whole or not at all."""
+    page = render(run, made)
     with replacing(path) as file:
-        file.write(b"<!doctype html>")
+        file.write(page.encode())
+
+
+def render(run: RunResult, made: Accounts) -> str:
+    """The page's text. All that comes from the config or the data is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("framework.report", "templates")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    accounts = shown(made)
+    page = environment.get_template("tear_sheet.html.j2").render(
+        run=run,
+        total=made.total,
+        period=f"{day(made.total.curve.sessions[0])} – {day(made.total.curve.sessions[-1])}",
+        accounts=[_account(account) for account in accounts],
+        trades_shown=TRADES_SHOWN,
+        config=json.dumps(finite(run.config), indent=2, ensure_ascii=False),
+        plotly=_packed(_plotly()),
+        data=_packed(json.dumps(finite(page_data(made)), separators=(",", ":"), allow_nan=False).encode()),
+    )
+    return str(page)
+
+
+def _account(account: Account) -> dict[str, Any]:
+    first, *rest = sentences(account)
+    return {
+        "name": account.name,
+        "strategies": ", ".join(account.strategies),
+        "lead": first,
+        "words": rest,
+        "figures": _figures(account),
+        "drawdowns": _drawdowns(account.curve),
+        "months": _months(account.curve),
+        "bars": _bars(account),
+        "trades": len(account.fills),
+        "lapsed": account.lapsed.by_reason(),
+        "benchmark": account.benchmark_name,
+    }
+
+
+def _figures(account: Account) -> list[Figure]:
+    own = account.curve.figures
+    other = None if account.benchmark is None else account.benchmark.figures
+
+    def both(name: str, key: str, show: Any, meaning: str) -> Figure:
+        return Figure(name, show(getattr(own, key)), "" if other is None else show(getattr(other, key)), meaning)
+
+    def times(value: float | None) -> str:
+        return NOTHING if value is None else f"{number(value, 1)}×"
+
+    final = number(float(account.curve.equity[-1]), 0)
+    theirs = "" if account.benchmark is None else number(float(account.benchmark.equity[-1]), 0)
+    return [
+        Figure("Final equity", final, theirs, f"{account.currency}, cash and positions at the last close"),
+        both("Total return", "total_return", percent, "growth over the whole time"),
+        both("Return a year", "cagr", percent, "compound annual growth rate, 252 sessions a year"),
+        both("Volatility", "volatility", percent, "standard deviation of session returns, annualised"),
+        both("Sharpe", "sharpe", number, "mean ÷ standard deviation of session returns, annualised, risk-free 0"),
+        both("Sortino", "sortino", number, "as Sharpe, counting only losses as risk"),
+        both("Max drawdown", "max_drawdown", percent, "deepest fall below an earlier high, at sessions' closes"),
+        both("Calmar", "calmar", number, "return a year ÷ max drawdown"),
+        Figure("Exposure", percent(account.exposure), "", "mean of gross positions ÷ equity"),
+        Figure("Turnover", times(account.turnover), "", "bought and sold a year ÷ mean equity"),
+        Figure("Trades", f"{len(account.fills):,}", "", "fills"),
+        Figure("Fees", number(account.fees, 0), "", f"{account.currency}, commission"),
+    ]
+
+
+def _drawdowns(curve: Curve) -> list[dict[str, str]]:
+    rows = []
+    for fall in metrics.worst_drawdowns(metrics.return_index(curve.returns)):
+        end = len(curve.sessions) - 1 if fall.recovery is None else fall.recovery
+        rows.append(
+            {
+                "depth": percent(fall.depth),
+                "peak": day(curve.sessions[max(fall.peak, 0)]),
+                "trough": day(curve.sessions[fall.trough]),
+                "recovery": "not yet" if fall.recovery is None else day(curve.sessions[fall.recovery]),
+                "length": f"{end - max(fall.peak, 0):,}",
+            }
+        )
+    return rows
+
+
+def _months(curve: Curve) -> list[dict[str, Any]]:
+    """Rows of the heat map, one a year: twelve cells and the year's return."""
+    months, returns = metrics.compounded(curve.sessions, curve.returns, "M")
+    years, yearly = metrics.compounded(curve.sessions, curve.returns, "Y")
+    scale = max(FULL_COLOUR, float(np.quantile(np.abs(returns), 0.95)))
+    known = dict(zip(months.astype(str).tolist(), returns.tolist(), strict=True))
+    rows = []
+    for year, whole in zip(years.astype(str).tolist(), yearly.tolist(), strict=True):
+        cells = [_month_cell(known.get(f"{year}-{month:02d}"), scale) for month in range(1, 13)]
+        rows.append({"year": year, "cells": cells, "whole": number(whole * 100, 1), "gain": whole >= 0})
+    return rows
+
+
+def _month_cell(value: float | None, scale: float) -> dict[str, Any]:
+    if value is None:
+        return {"text": "", "gain": True, "strength": 0}
+    return {
+        "text": number(value * 100, 1),
+        "gain": value >= 0,
+        "strength": round(min(1.0, abs(value) / scale) * 70),
+    }
+
+
+def _bars(account: Account) -> list[Bar]:
+    """The tickers that mattered most, the largest gain first, and all others in one."""
+    made = {ticker: value for ticker, value in account.contributions.items() if abs(value) >= 0.005}
+    profit = sum(made.values())
+    largest = sorted(made, key=lambda ticker: -abs(made[ticker]))
+    listed = {ticker: made[ticker] for ticker in largest[:TICKERS_LISTED]}
+    others = largest[TICKERS_LISTED:]
+    ordered = sorted(listed.items(), key=lambda item: -item[1])
+    if others:
+        ordered.append((f"{len(others):,} others", sum(made[ticker] for ticker in others)))
+    low = min([0.0, *(value for _, value in ordered)])
+    width = max([0.0, *(value for _, value in ordered)]) - low or 1.0
+    return [_bar(name, value, profit, low, width) for name, value in ordered]
+
+
+def _bar(name: str, value: float, profit: float, low: float, width: float) -> Bar:
+    left = round((min(value, 0.0) - low) / width * 100, 2)
+    share = percent(value / abs(profit), 0, signed=True) if abs(profit) >= 0.01 else NOTHING
+    return Bar(name, number(value, 0, signed=True), share, left, round(abs(value) / width * 100, 2), value >= 0)
+
+
+def _packed(content: bytes) -> str:
+    return base64.b64encode(zlib.compress(content, 9)).decode()
+
+
+def _plotly() -> bytes:
+    """Plotly's script as its Python package ships it; read as a file, because importing plotly takes long."""
+    return (resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes()

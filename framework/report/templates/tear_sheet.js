@@ -1,0 +1,293 @@
+"use strict";
+(async () => {
+  const PAGE_ROWS = 25;
+  const root = document.documentElement;
+
+  const unpack = async (id) => {
+    const packed = atob(document.getElementById(id).textContent);
+    const bytes = Uint8Array.from(packed, (character) => character.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    return new Response(stream).text();
+  };
+
+  const trouble = (message) => {
+    const note = document.getElementById("trouble");
+    note.textContent = message;
+    note.hidden = false;
+  };
+
+  if (typeof DecompressionStream === "undefined") {
+    trouble("This browser is too old to unpack the charts and the list of trades; any browser since 2023 can.");
+    return;
+  }
+
+  // ---- numbers -----------------------------------------------------------------------------------------------
+  const figure = (value, digits) => value == null ? "–" : value.toLocaleString("en-US",
+    { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", "\u2212");
+  const plain = (value) => value.toLocaleString("en-US", { maximumFractionDigits: 9 }).replace("-", "\u2212");
+  const summed = (steps) => { let total = 0; return steps.map((step) => (total += step)); };
+
+  const data = JSON.parse(await unpack("packed-data"));
+
+  // ---- charts ------------------------------------------------------------------------------------------------
+  const colours = () => {
+    const style = getComputedStyle(root);
+    const read = (name) => style.getPropertyValue("--" + name).trim();
+    return Object.fromEntries(["paper", "ink", "quiet", "line", "accent", "other", "third", "gain", "loss"]
+      .map((name) => [name, read(name)]));
+  };
+
+  const faded = (colour, share) => {
+    const [red, green, blue] = [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16));
+    return `rgba(${red},${green},${blue},${share})`;
+  };
+
+  const axis = (colour) => ({
+    gridcolor: colour.line, gridwidth: 1, linecolor: colour.line, zeroline: false, automargin: true,
+    tickfont: { color: colour.quiet, size: 11 }, fixedrange: true, ticks: "",
+  });
+
+  const layout = (colour, y, more = {}) => ({
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    font: { family: getComputedStyle(document.body).fontFamily, color: colour.ink, size: 12 },
+    margin: { l: 8, r: 8, t: 8, b: 24 }, hovermode: "x unified", dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
+    hoverlabel: { bgcolor: colour.paper, bordercolor: colour.line, font: { color: colour.ink, size: 12 } },
+    showlegend: false, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { color: colour.quiet, size: 11 } },
+    xaxis: { ...axis(colour), showgrid: false, fixedrange: false, showspikes: true, spikemode: "across",
+      spikethickness: 1, spikecolor: colour.other, spikedash: "solid", spikesnap: "cursor" },
+    yaxis: { ...axis(colour), ...y }, ...more,
+  });
+
+  const line = (x, y, name, colour, more = {}) => ({
+    type: "scatter", mode: "lines", x, y, name, line: { color: colour, width: 1.6 }, connectgaps: false, ...more,
+  });
+
+  const charts = {
+    equity(account, colour, state) {
+      const format = { hovertemplate: "%{y:,.0f}" };
+      const traces = [line(account.time, account.equity, "Portfolio", colour.accent, format)];
+      if (account.benchmark) {
+        const style = { ...format, line: { color: colour.other, width: 1.2 } };
+        traces.unshift(line(account.time, account.benchmark, "Benchmark", colour.other, style));
+      }
+      const y = { type: state.scale, tickformat: state.scale === "log" ? ".3s" : ",.0f", nticks: 7 };
+      return [traces, layout(colour, y, { showlegend: traces.length > 1 })];
+    },
+    drawdown(account, colour) {
+      const format = { hovertemplate: "%{y:.1%}" };
+      const filled = { ...format, fill: "tozeroy", fillcolor: faded(colour.loss, 0.14), line: { color: colour.loss, width: 1.2 } };
+      const traces = [line(account.time, account.drawdown, "Portfolio", colour.loss, filled)];
+      if (account.benchmark_drawdown) {
+        const style = { ...format, line: { color: colour.other, width: 1 } };
+        traces.unshift(line(account.time, account.benchmark_drawdown, "Benchmark", colour.other, style));
+      }
+      return [traces, layout(colour, { tickformat: ".0%", nticks: 5, rangemode: "tozero" }, { showlegend: traces.length > 1 })];
+    },
+    years(account, colour) {
+      const { year, return: own, benchmark } = account.years;
+      const format = { type: "bar", x: year, hovertemplate: "%{y:.1%}" };
+      const traces = [{ ...format, y: own, name: "Portfolio", marker: { color: own.map((value) => value < 0 ? colour.loss : colour.accent) } }];
+      if (benchmark) traces.push({ ...format, y: benchmark, name: "Benchmark", marker: { color: colour.other } });
+      const more = { bargap: 0.35, bargroupgap: 0.08, barcornerradius: 1 };
+      const result = layout(colour, { tickformat: ".0%", nticks: 6, zeroline: true, zerolinecolor: colour.quiet, zerolinewidth: 1 }, more);
+      Object.assign(result.xaxis, { type: "category", showspikes: false, nticks: 12, fixedrange: true });
+      return [traces, result];
+    },
+    rolling(account, colour, state) {
+      const tones = [faded(colour.other, 0.75), colour.third, colour.accent];
+      const ratio = state.rolling === "sharpe";
+      const traces = Object.entries(account.rolling.windows).map(([window, series], i) =>
+        line(account.rolling.date, series[state.rolling], `${window} sessions`, tones[i],
+          { hovertemplate: ratio ? "%{y:.2f}" : "%{y:.1%}", line: { color: tones[i], width: i === 2 ? 1.8 : 1.1 } }));
+      const y = { tickformat: ratio ? ".1f" : ".0%", nticks: 6, zeroline: true, zerolinecolor: colour.line, zerolinewidth: 1.5 };
+      return [traces, layout(colour, y, { showlegend: true })];
+    },
+    exposure(account, colour) {
+      const format = { hovertemplate: "%{y:.1%}" };
+      const area = { ...format, fill: "tozeroy", fillcolor: faded(colour.accent, 0.12), line: { color: colour.accent, width: 1.1 } };
+      const traces = [line(account.time, account.gross, "Gross", colour.accent, area)];
+      if (account.net.some((value, i) => value !== account.gross[i])) {
+        traces.push(line(account.time, account.net, "Net", colour.third, format));
+      }
+      return [traces, layout(colour, { tickformat: ".0%", nticks: 5, rangemode: "tozero" }, { showlegend: traces.length > 1 })];
+    },
+  };
+
+  const states = data.accounts.map(() => ({ scale: "linear", rolling: "sharpe", drawn: false }));
+
+  const draw = (section, only) => {
+    const number = Number(section.dataset.account);
+    const colour = colours();
+    for (const place of section.querySelectorAll("[data-chart]")) {
+      if (only && place.dataset.chart !== only) continue;
+      const [traces, shape] = charts[place.dataset.chart](data.accounts[number], colour, states[number]);
+      Plotly.react(place, traces, shape, { displayModeBar: false, responsive: true, doubleClick: "reset" });
+    }
+    states[number].drawn = true;
+  };
+
+  const redrawAll = () => {
+    document.querySelectorAll("section.account:not([hidden])").forEach((section) => draw(section));
+    document.querySelectorAll("section.account[hidden]").forEach((section) => { states[section.dataset.account].drawn = false; });
+  };
+
+  const wireSwitches = (section) => {
+    const number = Number(section.dataset.account);
+    for (const group of section.querySelectorAll("[data-switch]")) {
+      const name = group.dataset.switch;
+      const buttons = [...group.querySelectorAll("button")];
+      if (name === "scale" && Math.min(...data.accounts[number].equity) <= 0) buttons[1].disabled = true;
+      for (const button of buttons) {
+        button.addEventListener("click", () => {
+          buttons.forEach((other) => other.setAttribute("aria-pressed", String(other === button)));
+          states[number][name] = button.dataset.value;
+          draw(section, name === "scale" ? "equity" : "rolling");
+        });
+      }
+    }
+  };
+
+  // ---- trades ------------------------------------------------------------------------------------------------
+  const moment = (seconds) => {
+    const text = new Date(seconds * 1000).toISOString();
+    return text.endsWith("T00:00:00.000Z") ? text.slice(0, 10) : text.slice(0, 16).replace("T", " ");
+  };
+
+  const unfold = (columns) => {
+    const executed = summed(columns.executed), decided = summed(columns.decided), id = summed(columns.id);
+    return executed.map((time, i) => ({
+      id: id[i], executed: time, decided: decided[i], portfolio: columns.portfolio[i],
+      ticker: data.tickers[columns.ticker[i]], side: columns.quantity[i] < 0 ? "Sell" : "Buy",
+      quantity: Math.abs(columns.quantity[i]), price: columns.price[i],
+      notional: Math.abs(columns.quantity[i]) * columns.price[i], fees: columns.fees[i], slippage: columns.slippage[i],
+    }));
+  };
+
+  const COLUMNS = [
+    ["Executed (UTC)", "executed", moment], ["Portfolio", "portfolio", (code) => data.portfolios[code]],
+    ["Ticker", "ticker", String], ["Side", "side", String], ["Quantity", "quantity", plain, "n"],
+    ["Price", "price", (value) => figure(value, 2), "n"], ["Notional", "notional", (value) => figure(value, 0), "n"],
+    ["Fees", "fees", (value) => figure(value, 2), "n"], ["Slippage, bps", "slippage", (value) => figure(value, 1), "n"],
+    ["Decided on bar", "decided", moment],
+  ];
+
+  const sortable = (rows, key, falling) => {
+    const sign = falling ? -1 : 1;
+    return rows.slice().sort((a, b) => {
+      const [x, y] = [a[key], b[key]];
+      if (x == null || y == null) return (x == null) - (y == null) || a.id - b.id;
+      return sign * (x < y ? -1 : x > y ? 1 : 0) || a.id - b.id;
+    });
+  };
+
+  const cell = (tag, text, name) => {
+    const element = document.createElement(tag);
+    element.textContent = text;
+    if (name) element.className = name;
+    return element;
+  };
+
+  const tradeTable = (article, own) => {
+    const several = new Set(own.map((trade) => trade.portfolio)).size > 1;
+    const columns = COLUMNS.filter(([, key]) => key !== "portfolio" || several);
+    const [head, body] = [article.querySelector("thead"), article.querySelector("tbody")];
+    const [back, forth] = article.querySelectorAll(".pager button");
+    const view = { key: "executed", falling: false, words: [], page: 0, rows: own };
+    // The text that the filter searches is made once, at the first search.
+    const haystack = (trade) => (trade.text ??= [moment(trade.executed), trade.ticker, trade.side,
+      data.portfolios[trade.portfolio]].join(" ").toLowerCase());
+
+    const show = () => {
+      const pages = Math.max(1, Math.ceil(view.rows.length / PAGE_ROWS));
+      view.page = Math.min(Math.max(view.page, 0), pages - 1);
+      const from = view.page * PAGE_ROWS;
+      const rows = view.rows.slice(from, from + PAGE_ROWS);
+      body.replaceChildren(...rows.map((trade) => {
+        const row = document.createElement("tr");
+        row.append(...columns.map(([, key, text, name]) => cell("td", text(trade[key]), name)));
+        return row;
+      }));
+      article.querySelector(".pager span").textContent = rows.length
+        ? `${plain(from + 1)}–${plain(from + rows.length)} of ${plain(view.rows.length)}` : "no trades";
+      back.disabled = view.page === 0;
+      forth.disabled = view.page === pages - 1;
+    };
+    const select = () => {
+      const hits = own.filter((trade) => view.words.every((word) => haystack(trade).includes(word)));
+      view.rows = sortable(hits, view.key, view.falling);
+      view.page = 0;
+      show();
+    };
+    const titles = document.createElement("tr");
+    titles.append(...columns.map(([title, key, , name]) => {
+      const header = cell("th", "", name);
+      header.scope = "col";
+      const button = cell("button", title);
+      button.type = "button";
+      button.addEventListener("click", () => {
+        view.falling = view.key === key && !view.falling;
+        view.key = key;
+        for (const other of titles.children) other.removeAttribute("aria-sort");
+        header.setAttribute("aria-sort", view.falling ? "descending" : "ascending");
+        select();
+      });
+      header.append(button);
+      return header;
+    }));
+    head.replaceChildren(titles);
+    article.querySelector("input").addEventListener("input", (event) => {
+      view.words = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
+      select();
+    });
+    back.addEventListener("click", () => { view.page -= 1; show(); });
+    forth.addEventListener("click", () => { view.page += 1; show(); });
+    show();
+  };
+
+  // ---- tabs --------------------------------------------------------------------------------------------------
+  const sections = [...document.querySelectorAll("section.account")];
+  const tabs = [...document.querySelectorAll("[role=tab]")];
+
+  const open = (number) => {
+    sections.forEach((section, i) => { section.hidden = i !== number; });
+    tabs.forEach((tab, i) => {
+      tab.setAttribute("aria-selected", String(i === number));
+      tab.tabIndex = i === number ? 0 : -1;
+    });
+    if (!states[number].drawn) draw(sections[number]);
+    else sections[number].querySelectorAll("[data-chart]").forEach((place) => Plotly.Plots.resize(place));
+  };
+
+  const trades = unfold(data.trades);
+  sections.forEach((section, number) => {
+    // Beside a total, account n is portfolio n − 1; alone, account 0 holds every trade there is.
+    const own = number === 0 ? trades : trades.filter((trade) => trade.portfolio === number - 1);
+    tradeTable(section.querySelector(".trades"), own);
+    wireSwitches(section);
+  });
+  tabs.forEach((tab, number) => {
+    tab.addEventListener("click", () => open(number));
+    tab.addEventListener("keydown", (event) => {
+      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (!step) return;
+      const next = (number + step + tabs.length) % tabs.length;
+      open(next);
+      tabs[next].focus();
+    });
+  });
+
+  const script = document.createElement("script");
+  script.textContent = await unpack("packed-plotly");
+  document.head.append(script);
+  open(0);
+
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawAll);
+  addEventListener("beforeprint", () => { root.classList.add("printing"); redrawAll(); });
+  addEventListener("afterprint", () => { root.classList.remove("printing"); redrawAll(); });
+  root.dataset.ready = "true";
+})().catch((error) => {
+  const note = document.getElementById("trouble");
+  note.textContent = `The charts could not be drawn: ${error.message}`;
+  note.hidden = false;
+  console.error(error);
+});

@@ -1,0 +1,150 @@
+"""Numbers as people write them, and sentences that say what matters in a result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from framework.report import metrics
+from framework.report.account import Account
+
+#: Stands for a figure that is undefined.
+NOTHING = "–"
+
+_NARROW_SPACE = "\u202f"
+_MINUS = "\u2212"
+
+
+def percent(value: float | None, digits: int = 1, signed: bool = False) -> str:
+    """``0.1234`` → ``12.3 %``."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    return number(value * 100.0, digits, signed) + _NARROW_SPACE + "%"
+
+
+def number(value: float | None, digits: int = 2, signed: bool = False) -> str:
+    """``-1234.5`` → ``−1,234.50``; a value that rounds to zero has no sign."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    shown = f"{abs(value):,.{digits}f}"
+    if not shown.strip("0.,"):
+        return shown
+    sign = _MINUS if value < 0 else "+" if signed else ""
+    return sign + shown
+
+
+def day(value: np.datetime64) -> str:
+    """``2005-01-03`` → ``3 Jan 2005``."""
+    date = value.astype("datetime64[D]").item()
+    return f"{date.day} {date:%b %Y}"
+
+
+def month(value: np.datetime64) -> str:
+    """``2005-01`` → ``Jan 2005``."""
+    return f"{value.astype('datetime64[D]').item():%b %Y}"
+
+
+def sentences(account: Account) -> list[str]:
+    """What a reader should know of an account first, most important first."""
+    if len(account.fills) == 0:
+        return ["It never traded.", *_lapsed(account)]
+    return [
+        *_growth(account),
+        *_against_benchmark(account),
+        *_where_from(account),
+        *_worst_fall(account),
+        *_months(account),
+        *_costs(account),
+        *_lapsed(account),
+    ]
+
+
+def _growth(account: Account) -> Iterator[str]:
+    curve, figures = account.curve, account.curve.figures
+    start, end = number(curve.opening, 0), number(float(curve.equity[-1]), 0)
+    yearly = f", {percent(figures.cagr)} a year" if len(curve.ends) >= metrics.SESSIONS_PER_YEAR else ""
+    yield f"{start} {account.currency} became {end}: {percent(figures.total_return, signed=True)} in all{yearly}."
+
+
+def _against_benchmark(account: Account) -> Iterator[str]:
+    if account.benchmark is None:
+        return
+    theirs = account.benchmark.figures.total_return
+    gap = (account.curve.figures.total_return - theirs) * 100
+    side = "ahead of" if gap > 0 else "behind"
+    yield (
+        f"That is {number(abs(gap), 1)} percentage points {side} the benchmark ({account.benchmark_name}), "
+        f"which made {percent(theirs, signed=True)}."
+    )
+
+
+def _where_from(account: Account) -> Iterator[str]:
+    made = account.contributions
+    profit = sum(made.values())
+    if len(made) < 2 or abs(profit) < 0.01:
+        return
+    word = "profit" if profit > 0 else "loss"
+    top = max(made, key=lambda ticker: made[ticker] / profit)
+    share, rest = made[top] / profit, profit - made[top]
+    if share <= 1:
+        yield f"{percent(share, 0)} of the {word} came from {top}."
+        return
+    verb = "lost" if profit > 0 else "made"
+    yield (
+        f"{top} alone brought {percent(share, 0)} of the {word}; the others together {verb} "
+        f"{number(abs(rest), 0)} {account.currency}."
+    )
+
+
+def _worst_fall(account: Account) -> Iterator[str]:
+    worst = metrics.worst_drawdowns(metrics.return_index(account.curve.returns), 1)
+    if not worst:
+        yield "It was never below an earlier high at a session's close."
+        return
+    fall, sessions = worst[0], account.curve.sessions
+    end = f"made good by {day(sessions[fall.recovery])}" if fall.recovery is not None else "not made good by the end"
+    yield (
+        f"The worst fall was {percent(fall.depth)}, from {day(sessions[max(fall.peak, 0)])} "
+        f"to {day(sessions[fall.trough])}, {end}."
+    )
+
+
+def _months(account: Account) -> Iterator[str]:
+    months, returns = metrics.compounded(account.curve.sessions, account.curve.returns, "M")
+    if len(months) < 6:
+        return
+    best, worst = int(np.argmax(returns)), int(np.argmin(returns))
+    yield (
+        f"{int(np.sum(returns > 0))} of {len(months)} months gained; the best was {month(months[best])} "
+        f"({percent(float(returns[best]), signed=True)}), the worst {month(months[worst])} "
+        f"({percent(float(returns[worst]), signed=True)})."
+    )
+
+
+def _costs(account: Account) -> Iterator[str]:
+    fills = account.fills
+    slipped = float(np.sum(fills.quantity * (fills.price - fills.arrival_price)))
+    costs = account.fees + slipped
+    if costs < 0.01:
+        return
+    profit = float(account.curve.equity[-1]) - account.curve.opening + costs
+    share = f", {percent(costs / profit)} of what it made before them" if profit > costs else ""
+    yield (
+        f"Trading cost {number(costs, 0)} {account.currency} "
+        f"({number(account.fees, 0)} fees, {number(slipped, 0)} slippage){share}."
+    )
+
+
+def _lapsed(account: Account) -> Iterator[str]:
+    if account.trimmed_fills:
+        yield (
+            f"{account.trimmed_fills:,} buys were cut because cash did not suffice "
+            f"({number(account.trimmed_notional, 0)} {account.currency} not bought)."
+        )
+    if len(account.lapsed):
+        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in account.lapsed.by_reason().items())
+        yield f"{len(account.lapsed):,} orders, or rests of orders, ended without a fill ({reasons})."
+    if account.stale_closes:
+        yield f"{account.stale_closes:,} times a position was valued at an older close, for want of a bar."
