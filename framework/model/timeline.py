@@ -17,7 +17,7 @@ class Timeline:
     Attributes:
         timestamps: shape ``(T,)``, ``datetime64[us]`` UTC: the bars' labels.
         opens: shape ``(T,)``, ``datetime64[us]`` UTC: when trading in the bar starts (daily: the session's open).
-        available: shape ``(T,)``, ``datetime64[us]`` UTC: when the finished bar is known (its end + the source's settle).
+        available: shape ``(T,)``, ``datetime64[us]`` UTC: when the bar is known: its end + the source's settle.
         session: shape ``(T,)``, ``datetime64[D]``: the exchange date of the session that the bar belongs to.
         next_session: shape ``(T,)``, ``datetime64[D]``: the date of the session after that one, by the calendar.
     """

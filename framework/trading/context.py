@@ -88,16 +88,16 @@ class SetupContext:
 class AccountView(Protocol):
     """The portfolio's state at the current bar, as a context reads it."""
 
-    def cash_value(self) -> float:
-        """Cash, in the portfolio's currency."""
+    def cash_at(self, bar: int) -> float:
+        """Cash at the close of the bar, in the portfolio's currency."""
 
-    def equity_value(self) -> float:
-        """Cash + Σ position × last close."""
+    def equity_at(self, bar: int) -> float:
+        """Cash + Σ position × last close, at the close of the bar."""
 
-    def shares(self) -> Floats:
+    def shares_at(self, bar: int) -> Floats:
         """Positions in shares, shape ``(N,)``; a copy."""
 
-    def last_close(self) -> Floats:
+    def last_close_at(self, bar: int) -> Floats:
         """Each ticker's last close, shape ``(N,)``; 0 before its first bar."""
 
 
@@ -211,22 +211,23 @@ class Context:
     @property
     def cash(self) -> float:
         """Cash, in the portfolio's currency."""
-        return self._account.cash_value()
+        return self._account.cash_at(self._cursor.row)
 
     @property
     def equity(self) -> float:
         """Cash + Σ position × last close."""
-        return self._account.equity_value()
+        return self._account.equity_at(self._cursor.row)
 
     @property
     def positions(self) -> Floats:
         """Shares held (a copy)."""
-        return self._account.shares()
+        return self._account.shares_at(self._cursor.row)
 
     @property
     def weights(self) -> Floats:
         """Fraction of equity that each position is worth at the last close."""
-        return self._account.shares() * self._account.last_close() / self._account.equity_value()
+        account, row = self._account, self._cursor.row
+        return account.shares_at(row) * account.last_close_at(row) / account.equity_at(row)
 
     # --- what is wanted ------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ The same formula serves arrays and single numbers, so models are written with ar
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
@@ -29,7 +29,7 @@ class CommissionModel(Plugin):
 
     kind = "commission model"
 
-    def fees(self, quantity: Number, price: Number, notional: Number) -> Number:
+    def fees(self, quantity: Number, price: Number, notional: Number) -> Number | float:
         """Commission for fills.
 
         Args:
@@ -48,7 +48,10 @@ class SlippageModel(Plugin):
 
     kind = "slippage model"
 
-    def bps(self, side: int, quantity: Number, price: Number, volume: Number) -> Number:
+    #: Whether ``slippage_bps`` depends on anything but ``side``. If not, it is asked once, and the rest is NaN.
+    uses_quantity: ClassVar[bool] = True
+
+    def slippage_bps(self, side: int, quantity: Number, price: Number, volume: Number) -> Number | float:
         """Slippage of fills, in basis points of the arrival price; positive is worse for the trader.
 
         Args:
@@ -57,7 +60,7 @@ class SlippageModel(Plugin):
             price: arrival price per share.
             volume: shares traded in the bar (NaN or 0 where unknown).
         """
-        raise NotImplementedError(f"{type(self).__name__} must define bps(side, quantity, price, volume)")
+        raise NotImplementedError(f"{type(self).__name__} must define slippage_bps(side, quantity, price, volume)")
 
 
 @dataclass(frozen=True)

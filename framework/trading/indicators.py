@@ -21,6 +21,7 @@ __all__ = [
     "rmi",
     "roc",
     "rsi",
+    "shift",
     "sma",
     "std",
     "vwap",

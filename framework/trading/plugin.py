@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, get_origin, get_type_hints
 
 from framework.errors import ConfigError
@@ -45,7 +44,6 @@ class Plugin:
         return f"{type(self).__name__}({shown})"
 
 
-@cache
 def parameters(cls: type[Plugin]) -> dict[str, Any]:
     """The declared parameters of a plugin class: name → annotation (with its ``Annotated`` bounds)."""
     hints: dict[str, Any] = {}
@@ -60,7 +58,6 @@ def parameters(cls: type[Plugin]) -> dict[str, Any]:
     }
 
 
-@cache
 def params_model(cls: type[Plugin]) -> type[BaseModel]:
     """The pydantic model of a plugin class's parameters; unknown names are refused."""
     from pydantic import ConfigDict, create_model
@@ -79,7 +76,7 @@ def validated(cls: type[Plugin], params: dict[str, Any]) -> dict[str, Any]:
     from pydantic import ValidationError
 
     try:
-        model = params_model(cls)(**params)  # type: ignore[arg-type]  # a class is hashable; mypy thinks of instances
+        model = params_model(cls)(**params)
     except ValidationError as error:
         raise ConfigError("; ".join(_explain(cls, problem) for problem in error.errors())) from None
     return {name: getattr(model, name) for name in parameters(cls)}

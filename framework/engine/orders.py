@@ -1,0 +1,139 @@
+"""Orders one by one: what waits for its bar, what lapses, and fills where the arrays' short cut does not apply.
+
+Quantity orders, targets on tickers without a bar, and anything decided while an order waits go through here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from framework.engine.account import Account
+from framework.model.money import cut
+from framework.model.panel import Floats
+from framework.trading.context import OrderRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A sized market order for the next open. ``lots`` is signed."""
+
+    column: int
+    lots: float
+    decided: int
+
+
+class OrderBook:
+    """The orders of one account between decision and end. An order trades at its ticker's next bar in the session."""
+
+    def __init__(self, account: Account, last_of_session: NDArray[np.bool_]) -> None:
+        self.account = account
+        self.waiting: list[Waiting] = []
+        self._last_of_session = last_of_session
+        self._next_bar = 0
+
+    # Decisions.
+
+    def target_weights(self, bar: int, columns: NDArray[np.int64], weights: Floats) -> None:
+        """Size target weights on the close of ``bar`` and queue the orders that reach them."""
+        spendable = self.account.spendable(bar)
+        for column, weight in zip(columns.tolist(), weights.tolist(), strict=True):
+            close = float(self.account.closes[bar, column])
+            if close == 0.0 and weight == 0.0:
+                continue
+            if close == 0.0:
+                self.account.note_unfilled(bar, column, np.nan, "no price")
+            elif weight < 0.0:
+                self.account.note_unfilled(bar, column, np.nan, "short not allowed")
+            else:
+                self._reach(bar, column, cut(weight / (close * self.account.unit) * spendable))
+
+    def request(self, bar: int, order: OrderRequest) -> None:
+        """Queue one order call of a strategy."""
+        lots = cut(order.quantity * self.account.terms.lots_per_share)
+        column = order.column
+        held = float(self.account.lots[column])
+        if order.is_target and lots >= 0.0:
+            self._reach(bar, column, lots)
+        elif order.is_target or held + self._on_its_way(column) + lots < 0.0:
+            self.account.note_unfilled(bar, column, lots, "short not allowed")
+        elif lots:
+            self._queue(Waiting(column, lots, bar))
+
+    def _reach(self, bar: int, column: int, target: float) -> None:
+        """Order the difference to ``target``; what an earlier order will bring counts, unless it goes too far."""
+        needed = target - float(self.account.lots[column])
+        coming = self._on_its_way(column)
+        if coming and (needed * coming <= 0.0 or abs(coming) > abs(needed)):
+            self._cancel(bar, column)
+            coming = 0.0
+        if needed != coming:
+            self._queue(Waiting(column, needed - coming, bar))
+
+    def _on_its_way(self, column: int) -> float:
+        return sum(order.lots for order in self.waiting if order.column == column)
+
+    def _cancel(self, bar: int, column: int) -> None:
+        for order in self.waiting:
+            if order.column == column:
+                self.account.note_unfilled(bar, column, order.lots, "replaced")
+        self.waiting = [order for order in self.waiting if order.column != column]
+
+    def _queue(self, order: Waiting) -> None:
+        self.waiting.append(order)
+        self._next_bar = order.decided + 1
+
+    # Fills.
+
+    def run_to(self, bar: int) -> None:
+        """Let waiting orders trade at the opens up to that of ``bar``."""
+        while self.waiting and self._next_bar <= bar:
+            self._open(self._next_bar)
+            self._next_bar += 1
+
+    def end(self, last_bar: int) -> None:
+        """Close the book after the last bar."""
+        self.run_to(last_bar)
+        for order in self.waiting:
+            self.account.note_unfilled(last_bar, order.column, order.lots, "end of data")
+        self.waiting = []
+
+    def _open(self, bar: int) -> None:
+        self.account.value_to(bar - 1)
+        opens = self.account.opens[bar]
+        ready = [order for order in self.waiting if opens[order.column] > 0.0]
+        absent = [order for order in self.waiting if not opens[order.column] > 0.0]
+        ready.sort(key=lambda order: order.column)
+        for order in ready:
+            if order.lots < 0.0:
+                self._sell(bar, order)
+        self._buy(bar, [order for order in ready if order.lots > 0.0])
+        self.waiting = absent
+        if absent and self._last_of_session[bar]:
+            for order in absent:
+                self.account.note_unfilled(bar, order.column, order.lots, "no bar")
+            self.waiting = []
+
+    def _sell(self, bar: int, order: Waiting) -> None:
+        lots = max(order.lots, -float(self.account.lots[order.column]))
+        if lots != order.lots:
+            self.account.note_unfilled(bar, order.column, order.lots - lots, "short not allowed")
+        if lots:
+            self._book(bar, order, lots, self.account.price(bar, order.column, lots))
+
+    def _buy(self, bar: int, orders: list[Waiting]) -> None:
+        prices = [self.account.price(bar, order.column, order.lots) for order in orders]
+        kept = self.account.affordable(self.account.cash, [order.lots for order in orders], prices)
+        for order, lots, price in zip(orders, kept, prices, strict=True):
+            self.account.note_trimmed(bar, order.column, order.lots - lots, price)
+            if lots:
+                self._book(bar, order, lots, price)
+
+    def _book(self, bar: int, order: Waiting, lots: float, price: float) -> None:
+        account = self.account
+        notional, fees = float(round(lots * price)), account.fee(abs(lots), price)
+        account.fills.add(order.decided, bar, order.column, lots, price, notional, fees)
+        account.lots[order.column] += lots
+        account.cash -= notional + fees

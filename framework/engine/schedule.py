@@ -1,0 +1,68 @@
+"""On which bars a portfolio decides (trading-rules 3)."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from framework.errors import NotBuiltYet
+from framework.model.panel import Floats
+from framework.model.timeline import Timeline
+
+SCHEDULES = ("every_bar", "daily", "weekly", "monthly")
+
+
+def decision_rows(schedule: str, timeline: Timeline, first: int) -> NDArray[np.int64]:
+    """The rows from ``first`` on at whose close a portfolio decides, rising.
+
+    ``daily``: the session's last bar; ``weekly`` and ``monthly``: the last bar of the last session of the calendar's
+    week (Monday to Sunday) or month.
+
+    Raises:
+        NotBuiltYet: cron text.
+    """
+    if schedule == "every_bar":
+        return np.arange(first, len(timeline), dtype=np.int64)
+    if schedule not in SCHEDULES:
+        raise NotBuiltYet(
+            f"schedule {schedule!r}: cron schedules are not in this version; use one of {', '.join(SCHEDULES)}"
+        )
+    last = timeline.last_of_session()
+    if schedule != "daily":
+        last &= _period(timeline.session, schedule) != _period(timeline.next_session, schedule)
+    return np.flatnonzero(last[first:]) + first
+
+
+def _period(days: NDArray[np.datetime64], schedule: str) -> NDArray[np.int64]:
+    """A number per day that changes with the week or month."""
+    if schedule == "monthly":
+        return days.astype("datetime64[M]").astype(np.int64)
+    # 1970-01-01, day 0, was a Thursday.
+    return (days.astype("datetime64[D]").astype(np.int64) + 3) // 7
+
+
+def gather_missed(weights: Floats, rows: NDArray[np.int64]) -> Floats:
+    """Weights as decided on ``rows``: per ticker the last non-NaN since the row before; at the first row, that row.
+
+    Args:
+        weights: shape ``(T, N)``.
+        rows: the decision rows, rising.
+
+    Returns:
+        shape ``(T, N)``, NaN outside of ``rows``; ``weights`` itself when every row from the first on decides.
+    """
+    if len(rows) == 0 or (len(rows) == len(weights) - rows[0]):
+        return weights
+    out = np.full(weights.shape, np.nan)
+    out[rows[0]] = weights[rows[0]]
+    for before, row in pairwise(rows.tolist()):
+        taken = weights[row].copy()
+        for earlier in range(row - 1, before, -1):
+            gaps = np.isnan(taken)
+            if not gaps.any():
+                break
+            taken[gaps] = weights[earlier, gaps]
+        out[row] = taken
+    return out

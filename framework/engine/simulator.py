@@ -1,0 +1,313 @@
+"""Runs one strategy over one panel: decisions on closes, fills at the next open, a value at every close.
+
+Order of events at a bar (trading-rules 3): fills at the open of what was decided before, sells first; valuation at the
+close; decisions on that close. Nothing happens between a decision and the next open, so where every order can trade
+there, decision and fill are one step on arrays (:meth:`Account.rebalance`). All else goes order by order.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from framework.engine.account import Account, Terms
+from framework.engine.few import rebalance_few
+from framework.engine.orders import OrderBook
+from framework.engine.schedule import decision_rows, gather_missed
+from framework.errors import EngineError, StrategyError
+from framework.model.money import MICRO
+from framework.model.panel import Floats, Panel
+from framework.model.result import PortfolioResult
+from framework.model.timeline import Timeline
+from framework.trading.context import Context, Cursor, IndicatorMaker, SetupContext
+from framework.trading.strategy import Strategy, style
+
+#: Called now and then with (bars done, bars in all).
+Progress = Callable[[int, int], None]
+
+#: Weights handled at once; bounds the memory of a dense weights array.
+_CHUNK_CELLS = 1 << 18
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """What is simulated.
+
+    Attributes:
+        portfolio_id: names it in results and messages.
+        strategy: a fresh object, used for this run only.
+        strategy_name: its registered name.
+        panel: the bars, warm-up first; what is decided on and traded at.
+        timeline: the clock of the panel.
+        first: row of the first bar that counts; decisions begin there.
+        raw_close: shape ``(T, N)``, closes as traded, for ``ctx.raw_close``.
+        schedule: ``every_bar``, ``daily``, ``weekly`` or ``monthly``.
+        terms: cash, lots, buffer, costs.
+        make_indicator: indicator from name and parameters.
+        currency: of cash and equity.
+    """
+
+    portfolio_id: str
+    strategy: Strategy
+    strategy_name: str
+    panel: Panel
+    timeline: Timeline
+    first: int
+    raw_close: Floats
+    schedule: str
+    terms: Terms
+    make_indicator: IndicatorMaker
+    currency: str = "USD"
+
+
+def simulate(job: Simulation, progress: Progress | None = None) -> PortfolioResult:
+    """Run the simulation.
+
+    Raises:
+        StrategyError: the strategy raised, or returned something unusable; names portfolio, strategy and bar.
+    """
+    began = time.perf_counter()
+    account = Account(job.panel, job.terms, job.first)
+    book = OrderBook(account, job.timeline.last_of_session())
+    last = len(job.panel) - 1
+    if last >= job.first:
+        run = _run_weights if style(job.strategy) == "weights" else _run_bars
+        run(job, account, book, progress)
+        book.end(last)
+        account.value_to(last)
+    return _result(job, account, time.perf_counter() - began)
+
+
+def _run_bars(job: Simulation, account: Account, book: OrderBook, progress: Progress | None) -> None:
+    """The ``on_bar`` style: one call per decision row."""
+    cursor = Cursor()
+    ctx = Context(job.panel, job.timeline, job.raw_close, cursor, account, job.portfolio_id)
+    _setup(job, cursor)
+    on_bar, unfilled, told = job.strategy.on_bar, account.unfilled, 0
+    step = _BarStep(account, book, job.panel)
+    rows = decision_rows(job.schedule, job.timeline, job.first)
+    row = job.first
+    try:
+        for row in rows.tolist():
+            if book.waiting:
+                book.run_to(row)
+            cursor.row = row
+            if told != len(unfilled):
+                ctx.lapsed, told = tuple(unfilled[told:]), len(unfilled)
+            elif ctx.lapsed:
+                ctx.lapsed = ()
+            on_bar(ctx)
+            if ctx.asked_weights is not None or ctx.asked_orders:
+                step.decide(row, ctx)
+            if progress is not None and not row & 0xFFF:
+                progress(row - job.first, account_bars(job))
+    except Exception as error:
+        raise _strategy_error(job, row, error) from error
+
+
+def account_bars(job: Simulation) -> int:
+    """How many bars of a job count."""
+    return len(job.panel) - job.first
+
+
+class _BarStep:
+    """Turns what a strategy asked for at a bar into fills or waiting orders."""
+
+    def __init__(self, account: Account, book: OrderBook, panel: Panel) -> None:
+        self._account = account
+        self._book = book
+        self._open = panel.open
+        self._last = len(panel) - 1
+        with np.errstate(invalid="ignore"):
+            self._all_open = (panel.open > 0.0).all(axis=1)
+            self._all_known = (account.closes > 0.0).all(axis=1)
+        slippage = account.terms.costs.slippage
+        self._one_price = slippage is None or slippage.uses_quantity
+
+    def decide(self, row: int, ctx: Context) -> None:
+        """Size and send what was asked at this row; clears the asking."""
+        weights, orders = ctx.asked_weights, ctx.asked_orders
+        ctx.asked_weights = None
+        if weights is not None:
+            columns = np.flatnonzero(weights == weights)
+            if len(columns) and not (not self._book.waiting and not orders and self._at_once(row, columns, weights)):
+                asked = weights[columns]
+                if np.isinf(asked).any():
+                    raise StrategyError(f"target_weights holds {asked[np.isinf(asked)][0]}; weights must be finite")
+                self._book.target_weights(row, columns, asked)
+        if orders:
+            ctx.asked_orders = []
+            for order in orders:
+                self._book.request(row, order)
+
+    def _at_once(self, row: int, columns: NDArray[np.int64], weights: Floats) -> bool:
+        """Decide and fill on arrays, if each order can trade at the next open; else do nothing and say no."""
+        if row >= self._last or not self._all_open[row + 1] or not self._all_known[row]:
+            return False
+        account = self._account
+        lots_per_micro = weights.take(columns) / (account.closes[row].take(columns) * account.unit)
+        if not (np.minimum.reduce(lots_per_micro) >= 0.0 and np.add.reduce(lots_per_micro) < np.inf):
+            return False
+        opens = self._open[row + 1].take(columns)
+        buy = account.prices(opens, 1)
+        sell = buy if self._one_price else account.prices(opens, -1)
+        account.rebalance(row, columns, lots_per_micro, buy, sell)
+        return True
+
+
+def _run_weights(job: Simulation, account: Account, book: OrderBook, progress: Progress | None) -> None:
+    """The ``weights`` style: one call in all, then a loop over the bars where something changes."""
+    weights = _weights(job)
+    step = max(1, _CHUNK_CELLS // max(1, len(job.panel.tickers)))
+    for start in range(job.first, len(job.panel), step):
+        stop = min(start + step, len(job.panel))
+        _run_chunk(job, account, book, weights, start, stop)
+        if progress is not None:
+            progress(stop - job.first, account_bars(job))
+
+
+def _run_chunk(job: Simulation, account: Account, book: OrderBook, weights: Floats, start: int, stop: int) -> None:
+    """Decide and fill the rows ``start`` to ``stop``."""
+    rows, columns = np.nonzero(~np.isnan(weights[start:stop]))
+    if not len(rows):
+        return
+    rows += start
+    asked = weights[rows, columns]
+    closes = account.closes[rows, columns]
+    opens = _next_opens(job.panel.open, rows, columns)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        lots_per_micro = asked / (closes * account.unit)
+        clean = (opens > 0.0) & (closes > 0.0) & (asked >= 0.0)
+        buy = account.prices(opens, 1)
+        slippage = account.terms.costs.slippage
+        sell = buy if slippage is None or slippage.uses_quantity else account.prices(opens, -1)
+    edges = np.concatenate(([0], np.flatnonzero(np.diff(rows)) + 1, [len(rows)]))
+    all_clean = bool(clean.all())
+    if all_clean and account.few and not book.waiting:
+        rebalance_few(account, rows, columns, edges, lots_per_micro, buy, sell)
+        return
+    bars = rows[edges[:-1]].tolist()
+    bounds = edges.tolist()
+    for bar, low, high in zip(bars, bounds[:-1], bounds[1:], strict=True):
+        cut = slice(low, high)
+        if book.waiting:
+            book.run_to(bar)
+        if all_clean and not book.waiting:
+            account.rebalance(bar, columns[cut], lots_per_micro[cut], buy[cut], buy[cut] if sell is buy else sell[cut])
+        else:
+            _one_bar(account, book, bar, columns[cut], asked[cut], lots_per_micro[cut], buy[cut], sell[cut], clean[cut])
+
+
+def _one_bar(
+    account: Account,
+    book: OrderBook,
+    bar: int,
+    columns: NDArray[np.int64],
+    asked: Floats,
+    lots_per_micro: Floats,
+    buy: Floats,
+    sell: Floats,
+    clean: NDArray[np.bool_],
+) -> None:
+    """A bar where something waits or cannot trade at the next open: those by the book, the rest on arrays."""
+    if book.waiting:
+        book.target_weights(bar, columns, asked)
+        return
+    if clean.any():
+        account.rebalance(bar, columns[clean], lots_per_micro[clean], buy[clean], sell[clean])
+    book.target_weights(bar, columns[~clean], asked[~clean])
+
+
+def _next_opens(opens: Floats, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Floats:
+    """The open after each row; NaN after the last."""
+    after = np.minimum(rows + 1, len(opens) - 1)
+    taken: Floats = opens[after, columns]
+    if rows[-1] + 1 == len(opens):
+        taken[rows == len(opens) - 1] = np.nan
+    return taken
+
+
+def _weights(job: Simulation) -> Floats:
+    """The strategy's weights, checked, on decision rows only."""
+    name, shape = job.strategy_name, job.panel.close.shape
+    _setup(job, Cursor())
+    try:
+        weights = np.asarray(job.strategy.weights(job.panel), dtype=np.float64)
+    except Exception as error:
+        raise _strategy_error(job, None, error) from error
+    if weights.shape != shape:
+        raise StrategyError(
+            f"portfolio {job.portfolio_id}: strategy {name!r} returned weights of shape {weights.shape}, "
+            f"expected {shape} (bars, tickers)"
+        )
+    infinite = np.argwhere(np.isinf(weights))
+    if len(infinite):
+        row, column = infinite[0].tolist()
+        raise StrategyError(
+            f"portfolio {job.portfolio_id}: strategy {name!r} returned an infinite weight for "
+            f"{job.panel.tickers[column]} at {_bar(job, row)}; weights must be finite or NaN (leave)"
+        )
+    return gather_missed(weights, decision_rows(job.schedule, job.timeline, job.first))
+
+
+def _setup(job: Simulation, cursor: Cursor) -> None:
+    try:
+        job.strategy.setup(SetupContext(job.panel, job.make_indicator, cursor))
+    except Exception as error:
+        raise _strategy_error(job, None, error) from error
+
+
+def _strategy_error(job: Simulation, row: int | None, error: Exception) -> EngineError:
+    """The error to raise for what went wrong inside a strategy; our own config errors pass as they are."""
+    if isinstance(error, EngineError) and not isinstance(error, StrategyError):
+        return error
+    where = "" if row is None else f" at bar {_bar(job, row)}"
+    said = str(error) if isinstance(error, StrategyError) else f"{type(error).__name__}: {error}"
+    return StrategyError(f"portfolio {job.portfolio_id}: strategy {job.strategy_name!r} failed{where}: {said}")
+
+
+def _bar(job: Simulation, row: int) -> str:
+    return str(np.datetime_as_string(job.panel.timestamps[row], unit="m"))
+
+
+def _result(job: Simulation, account: Account, seconds: float) -> PortfolioResult:
+    first = job.first
+    equity, cash = account.equity[first:] / MICRO, account.cash_rows[first:] / MICRO
+    trades = account.fills.trades(job.panel.open, account.closes, job.terms.lots_per_share)
+    return PortfolioResult(
+        portfolio_id=job.portfolio_id,
+        strategy=job.strategy_name,
+        currency=job.currency,
+        opening_cash=job.terms.opening_cash,
+        panel=job.panel,
+        timeline=job.timeline,
+        first=first,
+        equity=equity,
+        cash=cash,
+        gross=equity - cash,
+        net=equity - cash,
+        trades=trades,
+        unfilled=tuple(sorted(account.unfilled, key=lambda order: order.bar)),
+        trimmed_fills=account.trimmed_fills,
+        trimmed_notional=account.trimmed_micro / MICRO,
+        stale_closes=_stale_closes(job, trades.ticker, trades.filled, trades.quantity),
+        simulation_seconds=seconds,
+    )
+
+
+def _stale_closes(job: Simulation, ticker: NDArray[np.int64], filled: NDArray[np.int64], quantity: Floats) -> int:
+    """How often a held ticker had no bar and was valued at its last close."""
+    count = 0
+    missing = np.isnan(job.panel.close[job.first :])
+    for column in np.flatnonzero(missing.any(axis=0)):
+        mine = ticker == column
+        if mine.any():
+            held = np.cumsum(quantity[mine])
+            rows = np.flatnonzero(missing[:, column]) + job.first
+            at = np.searchsorted(filled[mine], rows, side="right") - 1
+            count += int(((at >= 0) & (np.abs(held[at]) > 1e-12)).sum())
+    return count

@@ -1,0 +1,67 @@
+"""Rounding of money, prices and quantities: each rule once, for floats (simulation) and for Decimals (books).
+
+The simulator counts money in whole micros (1e-6 of the currency) and positions in whole lots, both as float64: integers
+below 2**53 add up exactly, so no sum drifts, whatever its order. A lot is one share, or 1e-9 of a share.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+from typing import TypeVar, overload
+
+import numpy as np
+
+from framework.model.panel import Floats
+
+Number = TypeVar("Number", float, Floats)
+
+#: Micros per unit of currency.
+MICRO = 1e6
+#: Lots per share.
+WHOLE, FRACTIONAL = 1.0, 1e9
+#: A quantity this close below the next lot counts as that lot: float noise must not cost a share.
+LOT_SLACK = 1e-9
+
+_MICRO_STEP, _NANO_STEP = Decimal("1e-6"), Decimal("1e-9")
+
+
+@overload
+def cut(lots: float) -> float: ...
+@overload
+def cut(lots: Floats) -> Floats: ...
+def cut(lots: float | Floats) -> float | Floats:
+    """Cut a number of lots to whole lots, towards zero (trading-rules 2)."""
+    if isinstance(lots, float):
+        return float(int(lots + LOT_SLACK)) if lots >= 0.0 else -float(int(LOT_SLACK - lots))
+    return np.trunc(lots + np.copysign(LOT_SLACK, lots))
+
+
+@overload
+def to_micro(value: float) -> float: ...
+@overload
+def to_micro(value: Floats) -> Floats: ...
+def to_micro(value: float | Floats) -> float | Floats:
+    """Money or a price in whole micros, half to even."""
+    if isinstance(value, float):
+        return float(round(value * MICRO))
+    return np.rint(value * MICRO)
+
+
+def price_decimal(price: Decimal) -> Decimal:
+    """A fill price to 1e-6, half to even."""
+    return price.quantize(_MICRO_STEP, ROUND_HALF_EVEN)
+
+
+def notional_decimal(quantity: Decimal, price: Decimal) -> Decimal:
+    """quantity × price to 1e-6, half to even."""
+    return (quantity * price).quantize(_MICRO_STEP, ROUND_HALF_EVEN)
+
+
+def quantity_decimal(shares: Decimal) -> Decimal:
+    """A fractional quantity down to 1e-9."""
+    return shares.quantize(_NANO_STEP, ROUND_DOWN)
+
+
+def exact_decimal(lots_or_micro: float, per_unit: float) -> Decimal:
+    """The Decimal that a whole number of lots (per share) or micros (per unit of currency) stands for."""
+    return Decimal(int(lots_or_micro)) / Decimal(int(per_unit))

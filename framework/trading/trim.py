@@ -1,0 +1,52 @@
+"""What happens to buys that the cash does not cover (trading-rules 5). One rule, for one buy or five hundred."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from framework.model.money import WHOLE, cut
+
+#: Fees in micros of buying a number of lots at a price (micros per lot).
+FeeOf = Callable[[float, float], float]
+
+
+def trim(
+    free: float, lots: Sequence[float], prices: Sequence[float], fee_of: FeeOf, lots_per_share: float
+) -> list[float]:
+    """Cut buys until cash covers them and their fees.
+
+    All are scaled by free cash / cost; then, while they do not fit, the buy with the largest notional gives a lot
+    (the first of equals in ticker order). Lots of 1e-9 shares are given in one go, as many as the gap is worth.
+
+    Args:
+        free: cash in micros.
+        lots: wanted, > 0, in ticker order.
+        prices: micros per lot.
+        fee_of: fees of one buy.
+        lots_per_share: 1 for whole shares.
+
+    Returns:
+        lots that fit, each ≤ what was wanted; 0 where nothing is left.
+    """
+    cost = _cost(lots, prices, fee_of)
+    if cost <= free:
+        return list(lots)
+    if free <= 0.0:
+        return [0.0] * len(lots)
+    kept = [cut(wanted * (free / cost)) for wanted in lots]
+    while (missing := _cost(kept, prices, fee_of) - free) > 0.0:
+        notionals = [round(count * price) for count, price in zip(kept, prices, strict=True)]
+        largest = notionals.index(max(notionals))
+        step = 1.0 if lots_per_share == WHOLE else float(int(missing / prices[largest]) + 1)
+        kept[largest] = max(0.0, kept[largest] - step)
+    return kept
+
+
+def _cost(lots: Sequence[float], prices: Sequence[float], fee_of: FeeOf) -> float:
+    return float(
+        sum(
+            round(count * price) + fee_of(count, price)
+            for count, price in zip(lots, prices, strict=True)
+            if count > 0.0
+        )
+    )

@@ -1,0 +1,67 @@
+"""Moving-average cross, per ticker: long while the fast average is above the slow one and both exist."""
+
+from typing import Annotated, Literal
+
+import numpy as np
+
+from framework import ConfigError, Context, Floats, Ge, Gt, Panel, SetupContext, Strategy, hookimpl, indicators
+
+
+class Cross(Strategy):
+    """Parameters of both versions.
+
+    A ticker is traded only when its own signal changes, or at every bar with ``rebalance: every_bar``.
+    """
+
+    fast: Annotated[int, Gt(0)] = 20
+    slow: Annotated[int, Gt(0)] = 50
+    weight: Annotated[float, Ge(0)] | None = None  # of equity per ticker; default 1/N
+    rebalance: Literal["on_signal", "every_bar"] = "on_signal"
+
+    def check(self) -> None:
+        """The fast average must be the faster one."""
+        if self.fast >= self.slow:
+            raise ConfigError(f"sma_cross: fast was {self.fast}, slow {self.slow}; fast must be below slow")
+
+    def share(self, tickers: tuple[str, ...]) -> float:
+        """Weight of a ticker that is held."""
+        return 1.0 / len(tickers) if self.weight is None else self.weight
+
+
+class SmaCross(Cross):
+    """All bars at once."""
+
+    def weights(self, panel: Panel) -> Floats:
+        """Shape ``(T, N)``."""
+        up = indicators.sma(panel.close, self.fast) > indicators.sma(panel.close, self.slow)
+        wanted = np.where(up, self.share(panel.tickers), 0.0)
+        if self.rebalance == "on_signal":
+            wanted[1:][up[1:] == up[:-1]] = np.nan
+            wanted[0, ~up[0]] = np.nan
+        return wanted
+
+
+class SmaCrossOnBar(Cross):
+    """The same decisions bar by bar: what the ten-line version of this strategy looks like."""
+
+    def setup(self, ctx: SetupContext) -> None:
+        """Two averages."""
+        self._fast = ctx.indicator("sma", period=self.fast)
+        self._slow = ctx.indicator("sma", period=self.slow)
+        self._share = self.share(ctx.tickers)
+
+    def on_bar(self, ctx: Context) -> None:
+        """Compare now with one bar ago."""
+        up = self._fast.value > self._slow.value
+        if self.rebalance == "every_bar":
+            ctx.target_weights(np.where(up, self._share, 0.0))
+            return
+        changed = up != (self._fast.previous > self._slow.previous)
+        if changed.any():
+            ctx.target_weights(np.where(changed, np.where(up, self._share, 0.0), np.nan))
+
+
+@hookimpl
+def register_strategies() -> dict[str, type[Strategy]]:
+    """``sma_cross``, and ``sma_cross_on_bar``, which decides the same."""
+    return {"sma_cross": SmaCross, "sma_cross_on_bar": SmaCrossOnBar}
