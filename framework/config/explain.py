@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -14,9 +14,24 @@ from framework.config.tree import Keys, Tree, dotted
 _LONGEST = 60
 
 
-def explain(error: ValidationError, tree: Tree) -> Iterator[str]:
-    """One line per problem; no value that came from the environment, and no secret, is shown."""
-    for problem in error.errors(include_url=False):
+def explain(error: ValidationError, tree: Tree) -> list[str]:
+    """One line per problem, in the file's order; no value from the environment, and no secret, is shown."""
+    found = [problem for problem in error.errors(include_url=False) if not _follows(problem)]
+    return list(_lines(sorted(found, key=lambda problem: _line_number(tree, problem["loc"])), tree))
+
+
+def _follows(problem: Any) -> bool:
+    """Whether it only repeats another: a list is too short because its entries were refused."""
+    return problem["type"] == "too_short" and bool(problem["input"])
+
+
+def _line_number(tree: Tree, keys: Keys) -> int:
+    number = tree.locate(keys).rpartition(":")[2]
+    return int(number) if number.isdecimal() else 0
+
+
+def _lines(problems: Iterable[Any], tree: Tree) -> Iterator[str]:
+    for problem in problems:
         keys = tuple(problem["loc"])
         shown = repr(tree.show(keys, problem["input"]))
         if len(shown) > _LONGEST:
@@ -39,6 +54,10 @@ def _reason(problem: Any, keys: Keys, shown: str) -> str:
         return f"was {shown}; allowed: a mapping with the keys {', '.join(_allowed(keys)) or '(any)'}"
     if kind in ("tuple_type", "list_type"):
         return f"was {shown}; allowed: a list"
+    if kind == "string_type":
+        return f"was {shown}; allowed: text (a number or a word such as true needs quotes)"
+    if kind == "too_short":
+        return f"was {shown}; needs at least one entry"
     if kind == "literal_error":
         return f"was {shown}; allowed: {problem['ctx']['expected']}{_nearest_literal(problem)}"
     message = problem["msg"].removeprefix("Value error, ")

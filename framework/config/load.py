@@ -217,7 +217,7 @@ def load(path: str | Path, overrides: Sequence[str] = (), environment: Mapping[s
     try:
         config = RunConfig.model_validate(tree.data)
     except ValidationError as error:
-        _fail(list(explain(error, tree)))
+        _fail(explain(error, tree))
         raise
     _fail([line(tree, keys, text) for keys, text in rules.problems(config)])
     missing = [line(tree, keys, f"{text} — not in this version yet") for keys, text in rules.unbuilt(config)]
