@@ -42,7 +42,7 @@ class DataSource(Plugin):
         """Value of the column ``source`` of ``market_data`` for this source: ``sample``, ``csv:<name>`` …"""
         raise NotImplementedError(f"{type(self).__name__} must define key()")
 
-    def prices(self) -> Literal["traded", "adjusted"]:
+    def price_kind(self) -> Literal["traded", "adjusted"]:
         """Whether rows are as traded (default) or already adjusted for splits and dividends."""
         return "traded"
 
