@@ -2,6 +2,13 @@
 
 #: The modules of this package that hold plugins, relative to it; each is imported on its own.
 PLUGIN_MODULES = (
+    ".brokers.costs",
+    ".brokers.simulated",
+    ".data_sources.csv_files",
     ".data_sources.sample",
     ".indicators.standard",
+    ".strategies.buy_and_hold",
+    ".strategies.mean_reversion",
+    ".strategies.momentum",
+    ".strategies.sma_cross",
 )
