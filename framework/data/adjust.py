@@ -97,7 +97,7 @@ def factors(actions: Sequence[CorporateAction], session: Dates, close: Floats) -
 
 
 def _positive(action: CorporateAction) -> float:
-    if not action.value > 0:
+    if not action.value.is_finite() or action.value <= 0:
         raise DataError(
             f"the {action.kind} of {action.ticker} on {action.ex_date} has the value {action.value}; "
             "it must be greater than 0. Correct or delete this corporate action"

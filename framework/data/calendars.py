@@ -7,6 +7,7 @@ all use :func:`timeline`.
 from __future__ import annotations
 
 import difflib
+import warnings
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -265,7 +266,11 @@ def _build(calendar: str, start: date, end: date) -> Any:
     import exchange_calendars
 
     try:
-        return exchange_calendars.get_calendar(calendar, start=start, end=end)
+        with warnings.catch_warnings():
+            # The library uses parts of pandas that newer versions call deprecated: nothing a user can change.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", FutureWarning)
+            return exchange_calendars.get_calendar(calendar, start=start, end=end)
     except (ValueError, NotImplementedError) as error:
         raise ConfigError(
             f"the exchange_calendars library cannot build calendar {calendar!r} for {start} to {end}: "
