@@ -28,14 +28,28 @@ SetOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else there.")]
 
 
+INTERRUPTED = 130
+
+
+class InterruptedRunError(EngineError):
+    """Ctrl-C; the message says what was kept."""
+
+    exit_code = INTERRUPTED
+
+    def __init__(self, kept: str = "") -> None:
+        super().__init__(f"interrupted; {kept or 'what was committed stays; run the same command again to go on'}")
+
+
 @contextmanager
 def loaded_config(path: Path, overrides: Sequence[str] | None) -> Iterator[LoadedConfig]:
-    """The config, and a guard: errors that leave the block show no secret of it."""
+    """The config, and a guard: errors that leave the block show no secret of it, Ctrl-C says what was kept."""
     from framework.config.load import load
 
     loaded = load(path, overrides or ())
     try:
         yield loaded
+    except KeyboardInterrupt as interrupt:
+        raise InterruptedRunError(str(interrupt)) from interrupt
     except EngineError as error:
         text = loaded.redact(str(error))
         if text == str(error):

@@ -14,10 +14,10 @@ from typing import Annotated, Any
 
 import typer
 
+from framework.cli.common import INTERRUPTED, InterruptedRunError
 from framework.errors import EngineError, PluginError, UsageError
 
 COMMAND_GROUP = "portfolio_engine.commands"
-INTERRUPTED = 130
 
 _log = logging.getLogger(__name__)
 
@@ -52,12 +52,12 @@ def run_command(arguments: Sequence[str]) -> int:
         # who reads us has gone (`engine plugins | head`): no message, and none from Python's own flush at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except KeyboardInterrupt as interrupt:
-        return _interrupted(str(interrupt))
-    except typer.Abort:
-        return _interrupted("")
+    except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED
     except Exception as error:  # noqa: BLE001  # the last stop: a user gets a sentence, whatever happened
         return _explain(error, debug)
+    if status == INTERRUPTED:  # typer turns Ctrl-C into this status, unless a command has caught it
+        return _explain(InterruptedRunError(), debug)
     return status if isinstance(status, int) else 0
 
 
@@ -88,13 +88,6 @@ def _log_to_stderr(debug: bool) -> None:
     logger.handlers[:] = [handler]
     logger.setLevel(logging.DEBUG if debug else logging.WARNING)
     logger.propagate = False
-
-
-def _interrupted(kept: str) -> int:
-    typer.echo(
-        f"engine: interrupted; {kept or 'what was committed stays; run the same command again to go on'}", err=True
-    )
-    return INTERRUPTED
 
 
 def _explain(error: Exception, debug: bool) -> int:
@@ -155,9 +148,9 @@ def _placeholder() -> None:
 
 def _add(app: typer.Typer, name: str, target: Callable[..., Any] | typer.Typer, help: str) -> None:
     if isinstance(target, typer.Typer):
-        app.add_typer(target, name=name, help=help)
+        app.add_typer(target, name=name)
     else:
-        app.command(name=name, help=target.__doc__ if target is not _placeholder else help)(target)
+        app.command(name=name, help=help if target is _placeholder else target.__doc__)(target)
 
 
 _HELP = """Many trading portfolios on one PostgreSQL database.

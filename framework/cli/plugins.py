@@ -128,7 +128,8 @@ def _print_table(manager: PluginManager) -> None:
         table.add_column(column, overflow="fold")
     for item in manager.listing():
         table.add_row(item.kind, item.name, item.provider, item.origin)
-    console = Console(soft_wrap=False)
+    console = Console()
     console.print(table)
     for failure in manager.failures():
-        console.print(f"failed: {failure.provider.describe()}: {failure.reason}", markup=False, style="red")
+        text = f"failed: {failure.provider.describe()}: {failure.reason}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True, style="red")

@@ -28,6 +28,8 @@ def run(config: ConfigArgument, set_: SetOption = None, out: OutOption = None, j
     if json:
         print_json(outcome.summary)
         return
-    from framework.report.console import print_run
+    from rich.console import Console
 
-    print_run(outcome)
+    from framework.report.console import show_run
+
+    show_run(outcome.summary, outcome.report, Console())
