@@ -54,7 +54,7 @@ def claim_folder(folder: Path, paths: list[str]) -> None:
 
 def _remove_former(folder: Path) -> None:
     """Remove what the former run wrote, by its own list; whatever else lies there stays."""
-    for line in (folder / MANIFEST).read_text(encoding="utf-8").splitlines():
+    for line in (folder / MANIFEST).read_text(encoding="utf-8", errors="replace").splitlines():
         relative = PurePosixPath(line)
         if relative.is_absolute() or ".." in relative.parts:
             continue

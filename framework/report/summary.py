@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from framework.model.result import RunResult
-from framework.report.account import Account, Accounts, Curve, accounts
+from framework.report.account import Account, Accounts, Curve
+from framework.report.assemble import accounts
 
 
 def summary(run: RunResult, made: Accounts | None = None) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from framework.report.account import Account, Accounts, Curve
 from framework.report.charts import TRADES_SHOWN, page_data, shown
 from framework.report.files import replacing
 from framework.report.summary import finite
-from framework.report.words import NOTHING, day, number, percent, sentences
+from framework.report.words import NOTHING, day, headline, number, paragraphs, percent
 
 #: Most tickers listed one by one under "where the result came from".
 TICKERS_LISTED = 12
@@ -83,12 +83,11 @@ def render(run: RunResult, made: Accounts) -> str:
 
 
 def _account(account: Account) -> dict[str, Any]:
-    first, *rest = sentences(account)
     return {
         "name": account.name,
         "strategies": ", ".join(account.strategies),
-        "lead": first,
-        "words": rest,
+        "lead": headline(account),
+        "words": paragraphs(account),
         "figures": _figures(account),
         "drawdowns": _drawdowns(account.curve),
         "months": _months(account.curve),

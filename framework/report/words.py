@@ -46,26 +46,26 @@ def month(value: np.datetime64) -> str:
     return f"{value.astype('datetime64[D]').item():%b %Y}"
 
 
-def sentences(account: Account) -> list[str]:
-    """What a reader should know of an account first, most important first."""
+def headline(account: Account) -> str:
+    """The result in one sentence."""
     if len(account.fills) == 0:
-        return ["It never traded.", *_lapsed(account)]
-    return [
-        *_growth(account),
-        *_against_benchmark(account),
-        *_where_from(account),
-        *_worst_fall(account),
-        *_months(account),
-        *_costs(account),
-        *_lapsed(account),
-    ]
-
-
-def _growth(account: Account) -> Iterator[str]:
+        return "It never traded."
     curve, figures = account.curve, account.curve.figures
     start, end = number(curve.opening, 0), number(float(curve.equity[-1]), 0)
     yearly = f", {percent(figures.cagr)} a year" if len(curve.ends) >= metrics.SESSIONS_PER_YEAR else ""
-    yield f"{start} {account.currency} became {end}: {percent(figures.total_return, signed=True)} in all{yearly}."
+    return f"{start} {account.currency} became {end}: {percent(figures.total_return, signed=True)} in all{yearly}."
+
+
+def paragraphs(account: Account) -> list[list[str]]:
+    """What a reader should know next, as sentences: first what explains the result, then what it took."""
+    if len(account.fills) == 0:
+        parts: list[list[str]] = [[], [*_lapsed(account)]]
+    else:
+        parts = [
+            [*_against_benchmark(account), *_where_from(account), *_worst_fall(account)],
+            [*_months(account), *_costs(account), *_lapsed(account)],
+        ]
+    return [part for part in parts if part]
 
 
 def _against_benchmark(account: Account) -> Iterator[str]:

@@ -7,13 +7,15 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from framework.errors import ConfigError
+from framework.errors import ConfigError, EngineError
 from framework.model.result import RunResult
-from framework.report.account import Account, Accounts, accounts
+from framework.report.account import Account, Accounts
+from framework.report.assemble import accounts
 from framework.report.csv_set import TABLES
 from framework.report.files import claim_folder, replacing
 from framework.report.summary import summary
 from framework.report.tables import write_table
+from framework.report.tear_sheet import write_tear_sheet
 
 #: Called before each file with its path in the folder, how many are done, and how many there are.
 Progress = Callable[[str, int, int], None]
@@ -34,25 +36,34 @@ def write_run(run: RunResult, out_dir: Path, progress: Progress | None = None) -
         UsageError: ``out_dir`` holds something that no run wrote, or can't be written.
         ConfigError: a portfolio's id can't name a folder.
         NotBuiltYet: portfolios in several currencies.
+        EngineError: the disk refused.
     """
-    from framework.report.tear_sheet import write_tear_sheet
-
     made = accounts(run)
     folders = [_folder_name(account.name) for account in made.portfolios]
     paths = [f"{folder}/{name}" for folder in folders for name in TABLES] + [*TABLES, REPORT, SUMMARY]
     claim_folder(out_dir, paths)
     tell = _counted(progress, len(paths))
+    try:
+        _write_all(run, made, folders, out_dir, tell)
+    except OSError as error:
+        raise EngineError(
+            f"results can't be written to {str(out_dir)!r}: {error.strerror or error}; the run itself had ended well. "
+            "Free space or choose another folder with --out, and run again"
+        ) from error
+    return out_dir / REPORT
+
+
+def _write_all(run: RunResult, made: Accounts, folders: list[str], out_dir: Path, tell: Callable[[str], None]) -> None:
     for folder, account in zip(folders, made.portfolios, strict=True):
         (out_dir / folder).mkdir(exist_ok=True)
         _write_tables(account, out_dir / folder, f"{folder}/", tell)
     _write_totals(made, out_dir, folders, tell)
     tell(REPORT)
-    numbers = summary(run, made)
     write_tear_sheet(run, made, out_dir / REPORT)
     tell(SUMMARY)
+    numbers = json.dumps(summary(run, made), indent=2, ensure_ascii=False, allow_nan=False)
     with replacing(out_dir / SUMMARY) as file:
-        file.write((json.dumps(numbers, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
-    return out_dir / REPORT
+        file.write(f"{numbers}\n".encode())
 
 
 def _write_tables(account: Account, folder: Path, prefix: str, tell: Callable[[str], None]) -> None:

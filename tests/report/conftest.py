@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,9 +35,9 @@ def make_panel(timeline, tickers, seed=1, gaps=0.0):
     open_ = close * np.exp(rng.normal(0, 0.003, shape))
     hole = rng.random(shape) < gaps
     hole[0] = False
-    fields = [np.where(hole, np.nan, field) for field in (open_, open_ * 1.01, close * 0.98, close)]
-    volume = np.where(hole, np.nan, 1e6)
-    return Panel(tuple(tickers), timeline.timestamps, *fields, volume)
+    whole = {"open": open_, "high": open_ * 1.01, "low": close * 0.98, "close": close, "volume": np.full(shape, 1e6)}
+    holed: dict[str, Any] = {name: np.where(hole, np.nan, field) for name, field in whole.items()}
+    return Panel(tickers=tuple(tickers), timestamps=timeline.timestamps, **holed)
 
 
 def make_result(
@@ -55,7 +56,7 @@ def make_result(
     start="2005-01-03",
     strategy="sma_cross",
 ):
-    """Every ``every`` bars new random weights are decided on the close and filled at the next open that exists."""
+    """Every ``every`` bars new random weights are decided on the close; the next bar's open fills them, if there is one."""
     timeline = make_timeline(bars, per_session, start)
     panel = make_panel(timeline, tickers, seed, gaps)
     rng = np.random.default_rng(seed + 1)
@@ -85,43 +86,60 @@ def make_result(
         if every and (t - first) % every == 0 and t + 1 < bars:
             weights = rng.dirichlet(np.ones(len(tickers))) * rng.uniform(0.3, 0.9)
             wanted = np.trunc(weights * curve[-1][0] / last[t] / lot + 1e-9) * lot
-    columns = list(zip(*rows, strict=True)) if rows else [()] * 9
-    whole = [np.array(column, dtype=np.int64) for column in columns[:3]]
-    trades = Trades(*whole, *(np.array(column, dtype=np.float64) for column in columns[3:]))
-    series = [np.array(column, dtype=np.float64) for column in zip(*curve, strict=True)]
+    series: dict[str, Any] = {
+        name: np.array(column)
+        for name, column in zip(("equity", "cash", "gross", "net"), zip(*curve, strict=True), strict=True)
+    }
     return PortfolioResult(
-        portfolio_id,
-        strategy,
-        "USD",
-        cash,
-        panel,
-        timeline,
-        first,
-        *series,
-        trades,
-        tuple(unfilled),
-        3,
-        1234.5,
-        7,
-        0.25,
+        portfolio_id=portfolio_id,
+        strategy=strategy,
+        currency="USD",
+        opening_cash=cash,
+        panel=panel,
+        timeline=timeline,
+        first=first,
+        trades=make_trades(rows),
+        unfilled=tuple(unfilled),
+        trimmed_fills=3,
+        trimmed_notional=1234.5,
+        stale_closes=7,
+        simulation_seconds=0.25,
+        **series,
     )
+
+
+def make_trades(rows):
+    """Fills as rows of numbers, in the order of the columns of ``Trades``."""
+    columns: Any = zip(*rows, strict=True) if rows else [()] * 9
+    kinds = [np.int64] * 3 + [np.float64] * 6
+    names = [field.name for field in fields(Trades)]
+    made: dict[str, Any] = {
+        name: np.array(column, dtype=kind) for name, column, kind in zip(names, columns, kinds, strict=True)
+    }
+    return Trades(**made)
 
 
 def hold(result):
     """A benchmark on the same panel: everything into the first ticker at the first bar's close, without costs."""
     close = forward_fill(result.panel.close)[result.first :, 0]
     shares = result.opening_cash / close[0]
-    none = Trades(*[np.empty(0, dtype=np.int64)] * 3, *[np.empty(0)] * 6)
     nothing = np.zeros(len(close))
     worth = close * shares
     return replace(
-        result, strategy="buy_and_hold", equity=worth, cash=nothing, gross=worth, net=worth, trades=none, unfilled=()
+        result,
+        strategy="buy_and_hold",
+        equity=worth,
+        cash=nothing,
+        gross=worth,
+        net=worth,
+        trades=make_trades([]),
+        unfilled=(),
     )
 
 
 def make_run(*results, benchmark=True, **changes):
     results = results or (make_result(),)
-    values = {
+    values: dict[str, Any] = {
         "name": "demo",
         "portfolios": results,
         "benchmarks": {result.portfolio_id: hold(result) for result in results} if benchmark else {},

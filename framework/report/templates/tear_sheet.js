@@ -52,7 +52,7 @@
     font: { family: getComputedStyle(document.body).fontFamily, color: colour.ink, size: 12 },
     margin: { l: 8, r: 8, t: 8, b: 24 }, hovermode: "x unified", dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
     hoverlabel: { bgcolor: colour.paper, bordercolor: colour.line, font: { color: colour.ink, size: 12 } },
-    showlegend: false, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { color: colour.quiet, size: 11 } },
+    showlegend: false, legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", font: { color: colour.quiet, size: 11 } },
     xaxis: { ...axis(colour), showgrid: false, fixedrange: false, showspikes: true, spikemode: "across",
       spikethickness: 1, spikecolor: colour.other, spikedash: "solid", spikesnap: "cursor" },
     yaxis: { ...axis(colour), ...y }, ...more,
@@ -166,9 +166,9 @@
   const COLUMNS = [
     ["Executed (UTC)", "executed", moment], ["Portfolio", "portfolio", (code) => data.portfolios[code]],
     ["Ticker", "ticker", String], ["Side", "side", String], ["Quantity", "quantity", plain, "n"],
-    ["Price", "price", (value) => figure(value, 2), "n"], ["Notional", "notional", (value) => figure(value, 0), "n"],
+    ["Price", "price", (value) => figure(value, value < 10 ? 4 : 2), "n"], ["Notional", "notional", (value) => figure(value, 0), "n"],
     ["Fees", "fees", (value) => figure(value, 2), "n"], ["Slippage, bps", "slippage", (value) => figure(value, 1), "n"],
-    ["Decided on bar", "decided", moment],
+    ["Decided on bar", "decided", moment, "n"],
   ];
 
   const sortable = (rows, key, falling) => {

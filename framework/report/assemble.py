@@ -1,0 +1,212 @@
+"""From what a simulation left to the accounts that reports are made from, and their total."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from framework.errors import NotBuiltYet
+from framework.model.panel import Floats, forward_fill
+from framework.model.result import Ints, PortfolioResult, RunResult, Trades
+from framework.report.account import TOTAL, Account, Accounts, Curve, Fills, Lapsed
+
+
+def accounts(run: RunResult) -> Accounts:
+    """The accounts of a run.
+
+    Raises:
+        NotBuiltYet: the portfolios are in different currencies, which can't be added up yet.
+    """
+    currencies = sorted({result.currency for result in run.portfolios})
+    if len(currencies) != 1:
+        raise NotBuiltYet(
+            f"portfolios in several currencies ({', '.join(currencies) or 'none'}) can't be added up in one report "
+            "yet; run the portfolios of each currency in a config of their own"
+        )
+    ids = tuple(result.portfolio_id for result in run.portfolios)
+    names = tuple(dict.fromkeys(ticker for result in run.portfolios for ticker in result.panel.tickers))
+    fills = _all_fills(run.portfolios, names)
+    singles = tuple(
+        _single(result, run.benchmarks.get(result.portfolio_id), ids, names, fills.take(fills.portfolio == i), i)
+        for i, result in enumerate(run.portfolios)
+    )
+    return Accounts(_total(singles, fills), singles)
+
+
+def _single(
+    result: PortfolioResult,
+    benchmark: PortfolioResult | None,
+    ids: tuple[str, ...],
+    names: tuple[str, ...],
+    fills: Fills,
+    number: int,
+) -> Account:
+    curve = _curve(result)
+    closes = forward_fill(result.panel.close)[result.first + curve.ends]
+    return Account(
+        name=result.portfolio_id,
+        strategies=(result.strategy,),
+        currency=result.currency,
+        portfolios=ids,
+        names=names,
+        curve=curve,
+        benchmark=None if benchmark is None else align([_curve(benchmark)], curve),
+        benchmark_name="" if benchmark is None else benchmark.strategy,
+        tickers=result.panel.tickers,
+        closes=closes,
+        fills=fills,
+        lapsed=_lapsed(result, names, number),
+        contributions=_contributions(result.panel.tickers, result.trades, closes[-1]),
+        trimmed_fills=result.trimmed_fills,
+        trimmed_notional=result.trimmed_notional,
+        stale_closes=result.stale_closes,
+        cells=result.bars * len(result.panel.tickers),
+        simulation_seconds=result.simulation_seconds,
+    )
+
+
+def _total(singles: tuple[Account, ...], fills: Fills) -> Account:
+    if len(singles) == 1:
+        return replace(singles[0], name=TOTAL)
+    curves = [account.curve for account in singles]
+    curve = align(curves, _union(curves))
+    benchmarks = [account.benchmark for account in singles if account.benchmark is not None]
+    tickers = tuple(dict.fromkeys(ticker for account in singles for ticker in account.tickers))
+    return replace(
+        singles[0],
+        name=TOTAL,
+        strategies=tuple(dict.fromkeys(name for account in singles for name in account.strategies)),
+        curve=curve,
+        benchmark=align(benchmarks, curve) if len(benchmarks) == len(singles) else None,
+        benchmark_name=", ".join(dict.fromkeys(account.benchmark_name for account in singles)),
+        tickers=tickers,
+        closes=_joined_closes(singles, tickers, curve.sessions),
+        fills=fills,
+        lapsed=_joined_lapsed([account.lapsed for account in singles]),
+        contributions={
+            ticker: sum(account.contributions.get(ticker, 0.0) for account in singles) for ticker in tickers
+        },
+        trimmed_fills=sum(account.trimmed_fills for account in singles),
+        trimmed_notional=sum(account.trimmed_notional for account in singles),
+        stale_closes=sum(account.stale_closes for account in singles),
+        cells=sum(account.cells for account in singles),
+        simulation_seconds=sum(account.simulation_seconds for account in singles),
+    )
+
+
+def _curve(result: PortfolioResult) -> Curve:
+    rows = slice(result.first, result.first + result.bars)
+    return Curve(
+        result.opening_cash,
+        result.timeline.timestamps[rows],
+        result.timeline.session[rows],
+        result.equity,
+        result.cash,
+        result.gross,
+        result.net,
+    )
+
+
+def _union(curves: Sequence[Curve]) -> Curve:
+    """A curve of zeros over every moment that any of ``curves`` has."""
+    every = np.concatenate([curve.timestamps for curve in curves])
+    timestamps, first = np.unique(every, return_index=True)
+    session = np.concatenate([curve.session for curve in curves])[first]
+    nothing = np.zeros(len(timestamps))
+    return Curve(0.0, timestamps, session, nothing, nothing, nothing, nothing)
+
+
+def align(curves: Sequence[Curve], onto: Curve) -> Curve:
+    """The sum of ``curves`` at the moments of ``onto``.
+
+    Between its own bars a curve keeps its last values; before its first it is worth its opening cash.
+    """
+    sums = {name: np.zeros(len(onto)) for name in ("equity", "cash", "gross", "net")}
+    for curve in curves:
+        row = np.searchsorted(curve.timestamps, onto.timestamps, side="right")
+        for name, values in sums.items():
+            before = curve.opening if name in ("equity", "cash") else 0.0
+            values += np.concatenate(([before], getattr(curve, name)))[row]
+    return Curve(sum(curve.opening for curve in curves), onto.timestamps, onto.session, **sums)
+
+
+def _contributions(tickers: Sequence[str], trades: Trades, last_close: Floats) -> dict[str, float]:
+    """Profit of each ticker, in ticker order: Σ signed cash of its fills + what is still held × last close."""
+    size = len(tickers)
+    cash = np.bincount(trades.ticker, weights=trades.cash, minlength=size)
+    held = np.round(np.bincount(trades.ticker, weights=trades.quantity, minlength=size), 9)
+    worth = np.where(held != 0.0, held * last_close, 0.0)
+    return dict(zip(tickers, (cash + worth).tolist(), strict=True))
+
+
+def _all_fills(results: Sequence[PortfolioResult], names: tuple[str, ...]) -> Fills:
+    parts = [_fills(result, names, i) for i, result in enumerate(results)]
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in Fills.__dataclass_fields__}
+    order = np.lexsort((joined["sequence"], joined["portfolio"], joined["executed"]))
+    fills = Fills(**joined).take(order)
+    return replace(fills, id=np.arange(1, len(fills) + 1))
+
+
+def _fills(result: PortfolioResult, names: tuple[str, ...], number: int) -> Fills:
+    trades, timeline = result.trades, result.timeline
+    close = forward_fill(result.panel.close)
+    sequence = np.arange(1, len(trades) + 1)
+    return Fills(
+        id=sequence,
+        portfolio=np.full(len(trades), number),
+        sequence=sequence,
+        ticker=_codes(result.panel.tickers, names)[trades.ticker],
+        executed=timeline.opens[trades.filled],
+        bar=timeline.timestamps[trades.filled],
+        decided=timeline.timestamps[trades.decided],
+        quantity=trades.quantity,
+        arrival_price=trades.arrival_price,
+        decision_price=trades.decision_price,
+        price=trades.price,
+        notional=trades.notional,
+        fees=trades.fees,
+        mark=close[trades.filled, trades.ticker],
+    )
+
+
+def _codes(own: Sequence[str], names: Sequence[str]) -> Ints:
+    position = {name: i for i, name in enumerate(names)}
+    return np.array([position[ticker] for ticker in own], dtype=np.int64)
+
+
+def _lapsed(result: PortfolioResult, names: tuple[str, ...], number: int) -> Lapsed:
+    orders = result.unfilled
+    bars = np.fromiter((order.bar for order in orders), dtype=np.int64, count=len(orders))
+    columns = np.fromiter((order.ticker for order in orders), dtype=np.int64, count=len(orders))
+    return Lapsed(
+        timestamp=result.timeline.timestamps[bars],
+        portfolio=np.full(len(orders), number),
+        ticker=_codes(result.panel.tickers, names)[columns],
+        quantity=np.fromiter((order.quantity for order in orders), dtype=np.float64, count=len(orders)),
+        reason=tuple(order.reason for order in orders),
+    )
+
+
+def _joined_lapsed(parts: Sequence[Lapsed]) -> Lapsed:
+    joined = Lapsed(
+        np.concatenate([part.timestamp for part in parts]),
+        np.concatenate([part.portfolio for part in parts]),
+        np.concatenate([part.ticker for part in parts]),
+        np.concatenate([part.quantity for part in parts]),
+        tuple(reason for part in parts for reason in part.reason),
+    )
+    return joined.take(np.lexsort((joined.portfolio, joined.timestamp)))
+
+
+def _joined_closes(singles: Sequence[Account], tickers: tuple[str, ...], sessions: NDArray[np.datetime64]) -> Floats:
+    """Last closes at ``sessions`` of every ticker; one that several portfolios have is taken from the first."""
+    columns: dict[str, Floats] = {}
+    for account in singles:
+        row = np.searchsorted(account.curve.sessions, sessions, side="right")
+        for i, ticker in enumerate(account.tickers):
+            if ticker not in columns:
+                columns[ticker] = np.concatenate(([np.nan], account.closes[:, i]))[row]
+    return np.stack([columns[ticker] for ticker in tickers], axis=1)

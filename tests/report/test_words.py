@@ -1,0 +1,63 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from framework.report import words
+from framework.report.assemble import accounts
+
+
+def told(run):
+    account = accounts(run).total
+    return " ".join([words.headline(account), *(text for part in words.paragraphs(account) for text in part)])
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.1234, "12.3 %"), (-0.5, "\u221250.0 %"), (-1e-9, "0.0 %"), (None, "–"), (float("nan"), "–")],
+)
+def test_percent(value, shown):
+    assert words.percent(value) == shown.replace(" ", "\u202f")
+
+
+def test_numbers_have_signs_where_they_matter():
+    assert words.number(-1234.5) == "\u22121,234.50"
+    assert words.number(3.0, 0, signed=True) == "+3"
+    assert words.number(0.001, 1, signed=True) == "0.0"
+
+
+def test_says_that_nothing_was_traded(build_run, build_result):
+    assert told(build_run(build_result(every=0))).startswith("It never traded.")
+
+
+def test_names_the_ticker_that_made_the_profit(build_run, build_result):
+    account = accounts(build_run(build_result())).total
+    cases = {
+        "92\u202f% of the profit came from AAPL.": {"AAPL": 92.0, "IBM": 8.0},
+        "75\u202f% of the loss came from IBM.": {"AAPL": -25.0, "IBM": -75.0},
+        "AAPL alone brought 150\u202f% of the profit; the others together lost 50 USD.": {"AAPL": 150.0, "IBM": -50.0},
+        "IBM alone brought 200\u202f% of the loss; the others together made 100 USD.": {"AAPL": 100.0, "IBM": -200.0},
+    }
+    for sentence, made in cases.items():
+        told_of = words.paragraphs(replace(account, contributions=made))
+        assert sentence in [text for part in told_of for text in part]
+
+
+def test_tells_growth_benchmark_falls_and_costs(build_run, build_result):
+    text = told(build_run(build_result(bars=600, gaps=0.05)))
+    for part in ("became", "a year", "benchmark (buy_and_hold)", "worst fall", "months gained", "Trading cost"):
+        assert part in text
+    assert "3 buys were cut" in text
+    assert "no bar" in text
+
+
+def test_a_fall_that_never_recovers_is_said(build_run, build_result):
+    result = build_result()
+    sinking = replace(result, equity=np.linspace(1e6, 5e5, result.bars))
+    assert "not made good by the end" in told(build_run(sinking))
+
+
+def test_a_rise_without_a_fall_is_said(build_run, build_result):
+    result = build_result()
+    rising = replace(result, equity=np.linspace(1e6, 2e6, result.bars))
+    assert "never below an earlier high" in told(build_run(rising))
