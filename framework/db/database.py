@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from psycopg2.extensions import connection as Connection
-
 from framework.db import migrate
 from framework.db.address import describe
 from framework.db.pool import Pool
 from framework.db.queries import fetch_one
+from framework.db.types import Connection
 from framework.errors import DatabaseNotReady
 
 EMBEDDED = "embedded"

@@ -1,8 +1,8 @@
 """The embedded server: a PostgreSQL of the workspace's own, shared by all processes that work there.
 
 It lives in ``<workspace>/.engine``, starts when first needed, outlives the command that started it, and stops by
-command or by itself when nothing has been connected for a while (:mod:`framework.db.keeper`). Whether it runs is decided
-by asking it: a connection must answer with this data directory's own identifier. A pid alone proves nothing.
+command or by itself when nothing has been connected for a while (:mod:`framework.db.keeper`). Whether it runs is
+decided by asking it: a connection must answer with this data directory's own identifier. A pid alone proves nothing.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from urllib.parse import quote
 
 import psycopg2
 from psycopg2 import sql
-from psycopg2.extensions import connection as Connection
 
 from framework.db.queries import fetch_one
 from framework.db.server_binaries import bin_folder_for
 from framework.db.server_files import Files, give, locate, locked, make_home, open_lock, take
 from framework.db.server_process import end, is_postmaster_of, launch, postmaster_pid
+from framework.db.types import Connection
 from framework.errors import EmbeddedServerError
 
 ADMIN = "engine_admin"

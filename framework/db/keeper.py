@@ -1,7 +1,7 @@
 """The process that stops an idle embedded server: ``python -m framework.db.keeper WORKSPACE``.
 
-It goes to the background by itself, holds ``.engine/keeper.lock`` while it watches, and ends with the server. Every end is
-under the workspace's lock, and gives up ``keeper.lock`` first, so that a start sees either a keeper that stays or none.
+It goes to the background by itself, holds ``.engine/keeper.lock`` while it watches, and ends with the server. Every
+end is under the workspace's lock, and gives up ``keeper.lock`` first, so that a start sees a keeper that stays or none.
 """
 
 from __future__ import annotations

@@ -10,11 +10,11 @@ from importlib.resources import files
 
 import psycopg2
 import psycopg2.errors
-from psycopg2.extensions import connection as Connection
 
 from framework.db.failures import is_lost, translate
 from framework.db.queries import execute, fetch_all, fetch_one, sql
 from framework.db.transaction import transaction
+from framework.db.types import Connection
 from framework.errors import DatabaseNotReady, MigrationError
 
 OLDEST_SERVER = 15
@@ -71,7 +71,9 @@ def status(connection: Connection, known: tuple[Migration, ...] | None = None) -
     """Compare the database with ``known`` (this version's migrations); changes nothing."""
     known = migrations() if known is None else known
     has_table = fetch_one(connection, "schema_migrations_exists")
-    ran = dict(fetch_all(connection, "schema_migrations")) if has_table and has_table[0] else {}
+    ran: dict[str, str] = {}
+    if has_table and has_table[0]:
+        ran = dict(fetch_all(connection, "schema_migrations"))
     by_name = {migration.name: migration.checksum for migration in known}
     return MigrationStatus(
         applied=tuple(name for name in by_name if name in ran),

@@ -19,12 +19,12 @@ from dataclasses import dataclass, field, replace
 
 import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_UNKNOWN
-from psycopg2.extensions import connection as Connection
 from psycopg2.pool import ThreadedConnectionPool
 
 from framework.db.address import describe, without_secrets
 from framework.db.failures import translated
 from framework.db.transaction import rollback, transaction
+from framework.db.types import Connection
 from framework.errors import DatabaseError, DatabaseUnavailable, PoolClosed, PoolTimeout
 
 log = logging.getLogger(__name__)
@@ -79,6 +79,9 @@ class _Waiter:
 class _Connections(ThreadedConnectionPool):
     """psycopg2's pool, told to keep what comes back; remembers since when each connection has been idle."""
 
+    _lock: threading.Lock
+    _pool: list[Connection]
+
     def __init__(self, keep: int, size: int, url: str) -> None:
         self.idle_since: dict[int, float] = {}
         self.opened = 0
@@ -87,7 +90,7 @@ class _Connections(ThreadedConnectionPool):
         self.minconn = size
 
     def _connect(self, key: object = None) -> Connection:
-        connection: Connection = super()._connect(key)
+        connection: Connection = super()._connect(key)  # type: ignore[misc]
         connection.autocommit = True
         self.opened += 1
         return connection

@@ -10,10 +10,9 @@ from importlib.resources import files
 from typing import Any
 
 import psycopg2
-from psycopg2.extensions import connection as Connection
-from psycopg2.extensions import cursor as Cursor
 
 from framework.db.failures import translate
+from framework.db.types import Connection, Cursor
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg2
-from psycopg2.extensions import connection as Connection
 
+from framework.db.types import Connection
 from framework.errors import DatabaseError
 
 ISOLATION = ("read committed", "repeatable read", "serializable")

@@ -1,0 +1,64 @@
+"""What surrounds the bars: coverage, versions, splits and dividends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from framework.db.bulk import insert_rows
+from framework.db.queries import execute, fetch_all
+from framework.db.types import Connection
+from framework.model.bars import CorporateAction
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """The exchange dates of a ticker, both included, within which the database has every bar that the source has.
+
+    ``content_hash`` is that of the file the bars came from; ``None`` for sources that are not files.
+    """
+
+    ticker: str
+    start: date
+    end: date
+    content_hash: str | None = None
+
+
+def read_coverage(connection: Connection, source: str, interval: str, tickers: Sequence[str]) -> dict[str, Coverage]:
+    """The coverage by ticker; a ticker of which nothing was ever loaded is not in it."""
+    asked = {"source": source, "bar_interval": interval, "tickers": list(tickers)}
+    return {row[0]: Coverage(*row) for row in fetch_all(connection, "read_coverage", asked)}
+
+
+def write_coverage(connection: Connection, source: str, interval: str, coverage: Sequence[Coverage]) -> None:
+    """State coverage anew, in the transaction that writes the bars; what was stated of these tickers is replaced.
+
+    One range per ticker: who loads further must load what lies between, and state the whole.
+    """
+    for each in sorted(coverage, key=lambda coverage: coverage.ticker):
+        stated = {"source": source, "bar_interval": interval, "ticker": each.ticker, "start_date": each.start}
+        stated |= {"end_date": each.end, "content_hash": each.content_hash}
+        execute(connection, "write_coverage", stated)
+
+
+def read_versions(connection: Connection, source: str, interval: str, tickers: Sequence[str]) -> dict[str, int]:
+    """The version of each ticker's bars: grows with every change of them, however made; no entry: never had bars.
+
+    A cache that is keyed by these, read in one transaction with the bars, cannot be stale.
+    """
+    asked = {"source": source, "bar_interval": interval, "tickers": list(tickers)}
+    return {row[0]: row[1] for row in fetch_all(connection, "read_versions", asked)}
+
+
+def read_corporate_actions(connection: Connection, source: str, tickers: Sequence[str]) -> tuple[CorporateAction, ...]:
+    """Splits and dividends of some tickers, in order of ticker, ex-date, kind."""
+    asked = {"source": source, "tickers": list(tickers)}
+    return tuple(CorporateAction(*row) for row in fetch_all(connection, "read_corporate_actions", asked))
+
+
+def write_corporate_actions(connection: Connection, source: str, actions: Sequence[CorporateAction]) -> int:
+    """Add splits and dividends; one that is there (same ticker, ex-date, kind) stays. How many are new."""
+    columns = ("source", "ticker", "ex_date", "kind", "value")
+    rows = [(source, each.ticker, each.ex_date, each.kind, each.value) for each in actions]
+    return insert_rows(connection, "corporate_actions", columns, rows, columns[:4])

@@ -1,0 +1,7 @@
+-- Purpose: splits and dividends of these tickers, in order of ticker, ex-date, kind.
+-- Parameters: source, tickers (array).
+-- Locks: none.
+SELECT ticker, ex_date, kind, value
+FROM corporate_actions
+WHERE source = %(source)s AND ticker = ANY (%(tickers)s)
+ORDER BY ticker, ex_date, kind

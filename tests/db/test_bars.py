@@ -1,0 +1,310 @@
+"""The bars store: what is written comes back, the first bar of a key stays, bad bars are named."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from framework.db.bars import fingerprint, read_panel, write_bars
+from framework.db.market import (
+    Coverage,
+    read_corporate_actions,
+    read_coverage,
+    read_versions,
+    write_corporate_actions,
+    write_coverage,
+)
+from framework.db.queries import fetch_all
+from framework.errors import DataError
+from framework.model.bars import Bars, CorporateAction
+from framework.model.panel import FIELDS
+
+START, END = datetime(1990, 1, 1, tzinfo=UTC), datetime(2040, 1, 1, tzinfo=UTC)
+
+
+def make_bars(rows: list[tuple[str, str, float, float, float, float, float]]) -> Bars:
+    tickers = tuple(dict.fromkeys(row[0] for row in rows))
+    columns = [np.array([row[k] for row in rows], dtype=float) for k in range(2, 7)]
+    code = np.array([tickers.index(row[0]) for row in rows], dtype=np.int32)
+    times = np.array([row[1] for row in rows], dtype="datetime64[us]")
+    return Bars(tickers, code, times, *columns)
+
+
+def flat(ticker: str, day: str, price: float, volume: float = 10) -> tuple:
+    return (ticker, day, price, price, price, price, volume)
+
+
+def store(pool, bars, source="sample", interval="1d"):
+    with pool.transaction() as connection:
+        return write_bars(connection, source, interval, bars)
+
+
+def load(pool, tickers, source="sample", interval="1d", start=START, end=END):
+    return read_panel(pool, source, tickers, interval, start, end)
+
+
+def test_bars_come_back_as_a_panel_with_columns_in_the_order_asked(pool):
+    report = store(
+        pool,
+        make_bars(
+            [
+                ("B", "2020-01-03", 10.5, 11, 10, 10.25, 300),
+                ("A", "2020-01-02", 1.5, 2.5, 1.25, 2, 100),
+                ("A", "2020-01-03", 2, 3, 1, 2.5, 200),
+            ]
+        ),
+    )
+    assert (report.inserted, report.identical, report.conflicting) == (3, 0, 0)
+    panel = load(pool, ["B", "none", "A"])
+    assert panel.tickers == ("B", "none", "A")
+    assert panel.timestamps.astype("datetime64[D]").astype(str).tolist() == ["2020-01-02", "2020-01-03"]
+    np.testing.assert_array_equal(panel.open, [[np.nan, np.nan, 1.5], [10.5, np.nan, 2]])
+    np.testing.assert_array_equal(panel.high, [[np.nan, np.nan, 2.5], [11, np.nan, 3]])
+    np.testing.assert_array_equal(panel.low, [[np.nan, np.nan, 1.25], [10, np.nan, 1]])
+    np.testing.assert_array_equal(panel.close, [[np.nan, np.nan, 2], [10.25, np.nan, 2.5]])
+    np.testing.assert_array_equal(panel.volume, [[np.nan, np.nan, 100], [300, np.nan, 200]])
+
+
+def test_no_bars_give_a_panel_without_rows(pool):
+    panel = load(pool, ["A", "B"])
+    assert panel.close.shape == (0, 2)
+    assert store(pool, make_bars([])).inserted == 0
+
+
+def test_both_ends_are_included_and_source_and_interval_are_kept_apart(pool):
+    days = [flat("A", f"2020-01-0{d}", d) for d in range(1, 6)]
+    store(pool, make_bars(days))
+    store(pool, make_bars([flat("A", "2020-01-02", 99)]), source="csv:x")
+    store(pool, make_bars([flat("A", "2020-01-02", 77)]), interval="1h")
+    start, end = datetime(2020, 1, 2, tzinfo=UTC), datetime(2020, 1, 4, tzinfo=UTC)
+    assert load(pool, ["A"], start=start, end=end).close[:, 0].tolist() == [2, 3, 4]
+    assert load(pool, ["A"], source="csv:x").close[:, 0].tolist() == [99]
+    assert load(pool, ["A"], interval="1h").close[:, 0].tolist() == [77]
+
+
+def test_the_first_bar_stays_and_a_conflicting_one_is_reported(pool):
+    store(pool, make_bars([flat("A", "2020-01-02", 1), flat("A", "2020-01-03", 2)]))
+    report = store(
+        pool, make_bars([flat("A", "2020-01-02", 1), flat("A", "2020-01-03", 2.5), flat("A", "2020-01-04", 3)])
+    )
+    assert (report.inserted, report.identical, report.conflicting) == (1, 1, 1)
+    assert load(pool, ["A"]).close[:, 0].tolist() == [1, 2, 3]
+    (example,) = report.examples
+    assert (example.ticker, example.timestamp) == ("A", datetime(2020, 1, 3, tzinfo=UTC))
+    assert example.stored == (Decimal(2),) * 4 + (10,)
+    assert example.offered == (Decimal("2.5"),) * 4 + (10,)
+    assert "A 2020-01-03 00:00 UTC: kept 2 2 2 2 10, left out 2.5" in str(example)
+
+
+def test_duplicates_within_one_load_are_judged_the_same_way(pool):
+    report = store(
+        pool,
+        make_bars(
+            [
+                flat("B", "2020-01-02", 5),
+                flat("A", "2020-01-02", 1),
+                flat("A", "2020-01-02", 1),
+                flat("A", "2020-01-02", 1.5),
+                flat("A", "2020-01-01", 7),
+            ]
+        ),
+    )
+    assert (report.inserted, report.identical, report.conflicting) == (3, 1, 1)
+    assert report.examples[0].offered[3] == Decimal("1.5")
+    assert load(pool, ["A"]).close[:, 0].tolist() == [7, 1]
+
+
+def test_writing_twice_in_one_transaction_works(pool):
+    with pool.transaction() as connection:
+        write_bars(connection, "sample", "1d", make_bars([flat("A", "2020-01-02", 1)]))
+        report = write_bars(connection, "sample", "1d", make_bars([flat("A", "2020-01-02", 1)]))
+    assert report.identical == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        (("BAD", "2020-01-02", 1, 1, -1, 1, 10), "low -1"),
+        (("BAD", "2020-01-02", 1, 1, 0, 1, 10), "low 0"),
+        (("BAD", "2020-01-02", np.nan, 1, 1, 1, 10), "open nan"),
+        (("BAD", "2020-01-02", 1, np.inf, 1, 1, 10), "high inf"),
+        (("BAD", "2020-01-02", 1, 9.3e9, 1, 1, 10), "high 9300000000"),
+        (("BAD", "2020-01-02", 1, 0.5, 1, 1, 10), "high 0.5"),
+        (("BAD", "2020-01-02", 1, 2, 1, 3, 10), "close 3"),
+        (("BAD", "2020-01-02", 1, 1, 1, 1, -5), "volume -5"),
+        (("BAD", "2020-01-02", 1, 1, 1, 1, np.nan), "volume nan"),
+        (("BAD", "2020-01-02", 1, 1, 1, 1, 1e300), "volume 1e"),
+        (("BAD", "2020-01-02", 1e-10, 1e-10, 1e-10, 1e-10, 1), "low 1e-10"),
+        (("BAD", "NaT", 1, 1, 1, 1, 1), "NaT"),
+    ],
+)
+def test_a_bar_that_cannot_be_stored_is_named_and_nothing_is_written(pool, row, why):
+    bars = make_bars([flat("A", "2020-01-02", 1), row])
+    with pytest.raises(DataError, match="BAD") as error:
+        store(pool, bars)
+    assert why in str(error.value)
+    assert len(load(pool, ["A"])) == 0
+
+
+def test_writing_outside_a_transaction_is_refused(pool):
+    bars = make_bars([flat("A", "2020-01-02", 1)])
+    with pool.connection() as connection, pytest.raises(ValueError, match=r"pool\.transaction"):
+        write_bars(connection, "sample", "1d", bars)
+
+
+def test_an_unknown_interval_and_naive_or_repeated_requests_are_refused(pool):
+    with pytest.raises(ValueError, match="1min"):
+        store(pool, make_bars([flat("A", "2020-01-02", 1)]), interval="2h")
+    with pytest.raises(ValueError, match="distinct"):
+        load(pool, ["A", "A"])
+    with pytest.raises(ValueError, match="aware"):
+        load(pool, ["A"], start=datetime(2020, 1, 1))  # noqa: DTZ001
+
+
+def test_odd_names_are_data_not_sql(pool):
+    names = ["BRK.B", "a'b", 'q"x', "50%s", "%(x)s", "ß€", "x\\y", "a\tb"]
+    store(pool, make_bars([flat(name, "2020-01-02", k + 1) for k, name in enumerate(names)]))
+    assert load(pool, names).close[0].tolist() == list(range(1, 9))
+
+
+prices = st.floats(1e-6, 8_000_000, allow_nan=False)
+bar = st.tuples(
+    st.sampled_from(["A", "B", "C", "DD"]), st.integers(0, 40), st.lists(prices, min_size=4, max_size=4),
+    st.integers(0, 2**52),
+)  # fmt: skip
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(st.lists(bar, min_size=1, max_size=60), st.permutations(["A", "B", "C", "DD", "none"]))
+def test_any_bars_come_back_rounded_to_1e_9_first_one_kept(pool, rows, tickers):
+    rows = [
+        (t, str(np.datetime64("2020-01-01") + d), sorted(p)[1], max(p), min(p), sorted(p)[2], v) for t, d, p, v in rows
+    ]
+    with pool.transaction() as connection, connection.cursor() as cursor:
+        cursor.execute("TRUNCATE market_data")
+        report = write_bars(connection, "sample", "1d", make_bars(rows))
+    expected: dict[tuple[str, str], tuple] = {}
+    for row in rows:
+        expected.setdefault(row[:2], row)
+    assert report.inserted == len(expected)
+    assert report.inserted + report.identical + report.conflicting == len(rows)
+    panel = load(pool, tickers)
+    assert panel.timestamps.astype("datetime64[D]").astype(str).tolist() == sorted({k[1] for k in expected})
+    seen = 0
+    for i, day in enumerate(panel.timestamps.astype("datetime64[D]").astype(str)):
+        for j, ticker in enumerate(tickers):
+            got = [getattr(panel, name)[i, j] for name in FIELDS]
+            row = expected.get((ticker, day))
+            if row is None:
+                assert np.isnan(got).all()
+                continue
+            seen += 1
+            exact = [float(Decimal(p).quantize(Decimal("1e-9"))) for p in row[2:6]]
+            assert got == [*exact, row[6]]
+    assert seen == len(expected)
+
+
+def test_prices_above_nine_million_are_read_as_the_nearest_float(pool):
+    rng = np.random.default_rng(3)
+    values = np.round(rng.uniform(9e6, 9.1e9, 200), 3)
+    store(pool, make_bars([flat("A", str(np.datetime64("2020-01-01") + k), v) for k, v in enumerate(values)]))
+    with pool.connection() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT close_price FROM market_data ORDER BY timestamp")
+        exact = [float(row[0]) for row in cursor.fetchall()]
+    assert load(pool, ["A"]).close[:, 0].tolist() == exact
+    np.testing.assert_allclose(exact, values, rtol=1e-15)
+
+
+def test_stored_prices_carry_no_trailing_zeros(pool):
+    store(pool, make_bars([flat("A", "2020-01-02", 1.5), flat("A", "2020-01-03", 100)]))
+    with pool.connection() as connection:
+        rows = fetch_all(
+            connection,
+            "market_data",
+            {"source": "sample", "bar_interval": "1d", "tickers": ["A"], "start": START, "end": END},
+        )
+    assert [str(row[3]) for row in rows] == ["1.5", "100"]
+
+
+def test_the_fingerprint_is_of_the_bars(pool):
+    store(pool, make_bars([flat("A", "2020-01-02", 1), flat("B", "2020-01-03", 2)]))
+    one = fingerprint(load(pool, ["A", "B"]))
+    assert fingerprint(load(pool, ["A", "B"])) == one
+    assert fingerprint(load(pool, ["B", "A"])) != one
+    assert fingerprint(load(pool, ["A"])) != one
+    store(pool, make_bars([flat("A", "2020-01-03", 3)]))
+    assert fingerprint(load(pool, ["A", "B"])) != one
+
+
+def test_two_loads_of_the_same_bars_at_once_neither_deadlock_nor_lose(pool):
+    days = [str(np.datetime64("2000-01-01") + k) for k in range(400)]
+    forward = [flat(t, d, 5) for t in ("A", "B", "C") for d in days]
+    backward = [flat(t, d, 5) for t in ("C", "B", "A") for d in reversed(days)]
+    reports, barrier = [], threading.Barrier(4)
+
+    def work(rows):
+        barrier.wait()
+        reports.append(store(pool, make_bars(rows)))
+
+    threads = [threading.Thread(target=work, args=(rows,)) for rows in (forward, backward) * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(report.inserted for report in reports) == 1200
+    assert sum(report.identical for report in reports) == 3600
+
+
+def test_every_kind_of_change_raises_the_version(pool):
+    def version():
+        with pool.connection() as connection:
+            return read_versions(connection, "sample", "1d", ["A", "B"])
+
+    assert version() == {}
+    store(pool, make_bars([flat("A", "2020-01-02", 1)]))
+    assert version() == {"A": 1}
+    store(pool, make_bars([flat("A", "2020-01-02", 1)]))
+    assert version() == {"A": 1}, "nothing was written, nothing changed"
+    statements = [
+        ("UPDATE market_data SET volume = 11", {"A": 2}),
+        ("UPDATE market_data SET ticker = 'B'", {"A": 3, "B": 1}),
+        ("DELETE FROM market_data", {"A": 3, "B": 2}),
+        ("TRUNCATE market_data", {"A": 4, "B": 3}),
+    ]
+    for statement, expected in statements:
+        with pool.connection() as connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+        assert version() == expected, statement
+
+
+def test_coverage_is_replaced_and_goes_with_the_transaction(pool):
+    first = Coverage("A", date(2020, 1, 1), date(2020, 6, 30), "abc")
+    with pool.transaction() as connection:
+        write_coverage(connection, "csv:x", "1d", [first, Coverage("B", date(2020, 1, 1), date(2020, 1, 1))])
+    wider = Coverage("A", date(2019, 1, 1), date(2020, 12, 31), "def")
+    with pytest.raises(ZeroDivisionError), pool.transaction() as connection:
+        write_coverage(connection, "csv:x", "1d", [wider]), 1 / 0
+    with pool.connection() as connection:
+        assert read_coverage(connection, "csv:x", "1d", ["A", "Z"]) == {"A": first}
+    with pool.transaction() as connection:
+        write_coverage(connection, "csv:x", "1d", [wider])
+        assert read_coverage(connection, "csv:x", "1d", ["A"]) == {"A": wider}
+        assert read_coverage(connection, "csv:x", "1h", ["A"]) == {}
+
+
+def test_corporate_actions_come_back_exact_and_once(pool):
+    split = CorporateAction("AAPL", date(2005, 2, 28), "split", Decimal(2))
+    dividend = CorporateAction("AAPL", date(2004, 11, 15), "dividend", Decimal("0.012345678912"))
+    with pool.transaction() as connection:
+        assert write_corporate_actions(connection, "sample", [split, dividend]) == 2
+        assert write_corporate_actions(connection, "sample", [split]) == 0
+        assert read_corporate_actions(connection, "sample", ["AAPL", "X"]) == (dividend, split)
+        assert read_corporate_actions(connection, "other", ["AAPL"]) == ()
