@@ -56,7 +56,7 @@ def make_result(
     start="2005-01-03",
     strategy="sma_cross",
 ):
-    """Every ``every`` bars new random weights are decided on the close; the next bar's open fills them, if there is one."""
+    """Every ``every`` bars new random weights are decided on a close; the next bar, if any, fills them."""
     timeline = make_timeline(bars, per_session, start)
     panel = make_panel(timeline, tickers, seed, gaps)
     rng = np.random.default_rng(seed + 1)
