@@ -7,6 +7,7 @@ from dataclasses import asdict
 import typer
 
 from framework.cli.common import ConfigArgument, JsonOption, SetOption, loaded_config, print_json
+from framework.cli.progress import progress_bar
 
 
 def check(config: ConfigArgument, set_: SetOption = None, json: JsonOption = False) -> None:
@@ -14,10 +15,10 @@ def check(config: ConfigArgument, set_: SetOption = None, json: JsonOption = Fal
 
     Example: engine check demo.yaml
     """
-    with loaded_config(config, set_) as loaded:
+    with loaded_config(config, set_) as loaded, progress_bar() as progress:
         from framework import app
 
-        items = app.check(loaded)
+        items = app.check(loaded, progress)
     good = all(item.ok for item in items)
     if json:
         checks = [{**asdict(item), "detail": loaded.redact(item.detail)} for item in items]

@@ -24,7 +24,7 @@ def run(config: ConfigArgument, set_: SetOption = None, out: OutOption = None, j
     with loaded_config(config, set_) as loaded, progress_bar() as progress:
         from framework import app
 
-        outcome = app.run(loaded, out, progress)
+        outcome = app.run(loaded, out, progress, lambda line: typer.echo(line, err=True))
     if json:
         print_json(outcome.summary)
         return

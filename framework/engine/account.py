@@ -78,9 +78,8 @@ class Account:
 
     def _row_sums(self, rows: Floats) -> Floats:
         """Σ close × lots for each row, without BLAS, whose order of summation varies."""
-        if self.few:
-            return np.add.reduce(rows * self.lots, axis=1)
-        return np.einsum("ij,j->i", rows, self.lots)
+        sums: Floats = np.add.reduce(rows * self.lots, axis=1) if self.few else np.einsum("ij,j->i", rows, self.lots)
+        return sums
 
     def take_values(self, stop: int, lots_rows: Floats, cash_rows: Floats) -> None:
         """Value the rows not yet valued up to ``stop`` (exclusive) with a position and cash for each.

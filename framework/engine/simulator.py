@@ -23,11 +23,14 @@ from framework.model.money import MICRO
 from framework.model.panel import Floats, Panel
 from framework.model.result import PortfolioResult
 from framework.model.timeline import Timeline
-from framework.trading.context import Context, Cursor, IndicatorMaker, SetupContext
+from framework.trading.context import Context, Cursor, IndicatorMaker, OrderRequest, SetupContext
 from framework.trading.strategy import Strategy, style
 
 #: Called now and then with (bars done, bars in all).
 Progress = Callable[[int, int], None]
+
+#: Called with (row, weights asked for or None, orders asked for) for each row at which a strategy asks for something.
+DecisionObserver = Callable[[int, Floats | None, list[OrderRequest]], None]
 
 #: Weights handled at once; bounds the memory of a dense weights array.
 _CHUNK_CELLS = 1 << 18
@@ -49,6 +52,7 @@ class Simulation:
         terms: cash, lots, buffer, costs.
         make_indicator: indicator from name and parameters.
         currency: of cash and equity.
+        on_decision: is told what an ``on_bar`` strategy asks for, before it is sized.
     """
 
     portfolio_id: str
@@ -62,6 +66,7 @@ class Simulation:
     terms: Terms
     make_indicator: IndicatorMaker
     currency: str = "USD"
+    on_decision: DecisionObserver | None = None
 
 
 def simulate(job: Simulation, progress: Progress | None = None) -> PortfolioResult:
@@ -102,16 +107,13 @@ def _run_bars(job: Simulation, account: Account, book: OrderBook, progress: Prog
                 ctx.lapsed = ()
             on_bar(ctx)
             if ctx.asked_weights is not None or ctx.asked_orders:
+                if job.on_decision is not None:
+                    job.on_decision(row, ctx.asked_weights, ctx.asked_orders)
                 step.decide(row, ctx)
-            if progress is not None and not row & 0xFFF:
-                progress(row - job.first, account_bars(job))
+            if progress is not None and not row & 0x3FF:
+                progress(row - job.first, len(job.panel) - job.first)
     except Exception as error:
         raise _strategy_error(job, row, error) from error
-
-
-def account_bars(job: Simulation) -> int:
-    """How many bars of a job count."""
-    return len(job.panel) - job.first
 
 
 class _BarStep:
@@ -123,8 +125,8 @@ class _BarStep:
         self._open = panel.open
         self._last = len(panel) - 1
         with np.errstate(invalid="ignore"):
-            self._all_open = (panel.open > 0.0).all(axis=1)
-            self._all_known = (account.closes > 0.0).all(axis=1)
+            self._all_open: NDArray[np.bool_] = np.all(panel.open > 0.0, axis=1)
+            self._all_known: NDArray[np.bool_] = np.all(account.closes > 0.0, axis=1)
         slippage = account.terms.costs.slippage
         self._one_price = slippage is None or slippage.uses_quantity
 
@@ -134,7 +136,7 @@ class _BarStep:
         ctx.asked_weights = None
         if weights is not None:
             columns = np.flatnonzero(weights == weights)
-            if len(columns) and not (not self._book.waiting and not orders and self._at_once(row, columns, weights)):
+            if self._book.waiting or orders or not self._at_once(row, columns, weights):
                 asked = weights[columns]
                 if np.isinf(asked).any():
                     raise StrategyError(f"target_weights holds {asked[np.isinf(asked)][0]}; weights must be finite")
@@ -146,7 +148,7 @@ class _BarStep:
 
     def _at_once(self, row: int, columns: NDArray[np.int64], weights: Floats) -> bool:
         """Decide and fill on arrays, if each order can trade at the next open; else do nothing and say no."""
-        if row >= self._last or not self._all_open[row + 1] or not self._all_known[row]:
+        if not len(columns) or row >= self._last or not self._all_open[row + 1] or not self._all_known[row]:
             return False
         account = self._account
         lots_per_micro = weights.take(columns) / (account.closes[row].take(columns) * account.unit)
@@ -167,7 +169,7 @@ def _run_weights(job: Simulation, account: Account, book: OrderBook, progress: P
         stop = min(start + step, len(job.panel))
         _run_chunk(job, account, book, weights, start, stop)
         if progress is not None:
-            progress(stop - job.first, account_bars(job))
+            progress(stop - job.first, len(job.panel) - job.first)
 
 
 def _run_chunk(job: Simulation, account: Account, book: OrderBook, weights: Floats, start: int, stop: int) -> None:
@@ -236,7 +238,7 @@ def _weights(job: Simulation) -> Floats:
     name, shape = job.strategy_name, job.panel.close.shape
     _setup(job, Cursor())
     try:
-        weights = np.asarray(job.strategy.weights(job.panel), dtype=np.float64)
+        weights: Floats = np.asarray(job.strategy.weights(job.panel), dtype=np.float64)
     except Exception as error:
         raise _strategy_error(job, None, error) from error
     if weights.shape != shape:
@@ -244,7 +246,7 @@ def _weights(job: Simulation) -> Floats:
             f"portfolio {job.portfolio_id}: strategy {name!r} returned weights of shape {weights.shape}, "
             f"expected {shape} (bars, tickers)"
         )
-    infinite = np.argwhere(np.isinf(weights))
+    infinite: NDArray[np.int64] = np.argwhere(np.isinf(weights))
     if len(infinite):
         row, column = infinite[0].tolist()
         raise StrategyError(

@@ -57,12 +57,15 @@ class IndicatorValues:
 
 
 class SetupContext:
-    """What ``Strategy.setup`` is given: the tickers, and where indicators are declared."""
+    """What ``Strategy.setup`` is given: the tickers, and where indicators are declared.
+
+    ``memory`` is the longest memory, in bars, of the indicators declared so far.
+    """
 
     def __init__(self, panel: Panel, make: IndicatorMaker, cursor: Cursor) -> None:
         self.tickers = panel.tickers
         self.interval = panel.interval
-        self.memory = 1
+        self.memory = 0
         self._panel = panel
         self._make = make
         self._cursor = cursor

@@ -1,0 +1,86 @@
+"""A backtest of several portfolios: a thread each, one result."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+import numpy as np
+
+from framework.errors import EngineError
+from framework.model.panel import FIELDS, Panel
+from framework.trading.context import Cursor, IndicatorMaker, SetupContext
+from framework.trading.strategy import Strategy
+
+T = TypeVar("T")
+
+#: The fill rule, in the words that reports use.
+FILL_RULE = "decided on a bar's close, filled at the open of the ticker's next bar; sells before buys"
+
+_WAIT_SECONDS = 0.2
+
+
+class StoppedError(EngineError):
+    """The work was interrupted; raised inside the threads that are to stop."""
+
+
+def run_threads(
+    tasks: Mapping[str, Callable[[Callable[[], None]], T]],
+) -> list[T]:
+    """Run each task on a thread of its own, named after it, and wait for all.
+
+    The calling thread only waits, so that Ctrl-C reaches it at once.
+
+    Args:
+        tasks: by name; each is given ``checkpoint()``, to call now and then: it raises ``StoppedError`` once the run is
+            interrupted or another task has failed.
+
+    Returns:
+        results in the order of ``tasks``.
+
+    Raises:
+        the first error of a task in the order of ``tasks``, after the others have stopped.
+    """
+    stop = threading.Event()
+
+    def checkpoint() -> None:
+        if stop.is_set():
+            raise StoppedError("interrupted")
+
+    futures: list[Future[T]] = []
+    pools: list[ThreadPoolExecutor] = []
+    try:
+        for name, task in tasks.items():
+            pool = ThreadPoolExecutor(1, thread_name_prefix=name)
+            pools.append(pool)
+            futures.append(pool.submit(task, checkpoint))
+        while wait(futures, _WAIT_SECONDS, FIRST_EXCEPTION).not_done:
+            if any(future.done() and future.exception() for future in futures):
+                break
+    finally:
+        stop.set()
+        for pool in pools:
+            pool.shutdown(wait=True)
+    return _results(futures)
+
+
+def _results(futures: Sequence[Future[T]]) -> list[T]:
+    errors = [error for future in futures if (error := future.exception()) is not None]
+    real = [error for error in errors if not isinstance(error, StoppedError)]
+    if errors:
+        raise (real or errors)[0]
+    return [future.result() for future in futures]
+
+
+def declared_memory(strategy: Strategy, tickers: Sequence[str], interval: str, make: IndicatorMaker) -> int:
+    """The longest memory, in bars, of the indicators that a strategy declares in ``setup``.
+
+    ``strategy`` is used up: it was set up on a panel without bars.
+    """
+    nothing = {name: np.empty((0, len(tickers))) for name in FIELDS}
+    panel = Panel(tuple(tickers), np.empty(0, dtype="datetime64[us]"), **nothing, interval=interval)
+    ctx = SetupContext(panel, make, Cursor())
+    strategy.setup(ctx)
+    return ctx.memory
