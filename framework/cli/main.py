@@ -84,10 +84,11 @@ def _log_to_stderr(debug: bool) -> None:
     handler.setFormatter(
         _Elapsed("%(name)s: %(message)s") if debug else logging.Formatter("%(levelname)s: %(message)s")
     )
-    logger = logging.getLogger("framework")
-    logger.handlers[:] = [handler]
-    logger.setLevel(logging.DEBUG if debug else logging.WARNING)
-    logger.propagate = False
+    for name in ("framework", "engine"):  # our modules, and what strategies and the engine tell (ctx.log)
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.setLevel(logging.DEBUG if debug else logging.WARNING)
+        logger.propagate = False
 
 
 def _explain(error: Exception, debug: bool) -> int:
