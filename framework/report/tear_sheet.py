@@ -151,8 +151,12 @@ def _months(curve: Curve) -> list[dict[str, Any]]:
     rows = []
     for year, whole in zip(years.astype(str).tolist(), yearly.tolist(), strict=True):
         cells = [_month_cell(known.get(f"{year}-{month:02d}"), scale) for month in range(1, 13)]
-        rows.append({"year": year, "cells": cells, "whole": number(whole * 100, 1), "gain": whole >= 0})
+        rows.append({"year": year, "cells": cells, "whole": number(whole * 100, 1), "tone": _tone(whole)})
     return rows
+
+
+def _tone(value: float) -> str:
+    return "gain" if value > 0 else "loss" if value < 0 else "quiet"
 
 
 def _month_cell(value: float | None, scale: float) -> dict[str, Any]:

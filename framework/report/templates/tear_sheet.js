@@ -121,6 +121,8 @@
     for (const place of section.querySelectorAll("[data-chart]")) {
       if (only && place.dataset.chart !== only) continue;
       const [traces, shape] = charts[place.dataset.chart](data.accounts[number], colour, states[number]);
+      // On paper nothing resizes itself: the size is fixed to what the style sheet gives the place.
+      if (root.classList.contains("printing")) Object.assign(shape, { width: place.clientWidth, height: place.clientHeight });
       Plotly.react(place, traces, shape, { displayModeBar: false, responsive: true, doubleClick: "reset" });
     }
     states[number].drawn = true;
