@@ -23,7 +23,7 @@ REFUSED = {
     "high below low": "the high is below the low",
     "outside range": "the open or close lies outside the bar's low and high",
     "negative volume": "the volume is negative",
-    "volume too large": "the volume is over 9e18, which cannot be stored",
+    "volume too large": "the volume is over 4e18, which cannot be stored",
     "duplicate": "the same bar again, with the same values",
     "conflicting duplicate": "the same bar again, with other values; the first one is kept",
 }
@@ -38,7 +38,7 @@ RANGE_TOLERANCE = 1e-3
 
 _LARGEST_PRICE = 9.2e9
 _SMALLEST_PRICE = 5e-10  # prices are stored to 1e-9
-_LARGEST_VOLUME = 9e18
+_LARGEST_VOLUME = 4e18
 _EXAMPLES_PER_CODE = 3
 
 

@@ -1,0 +1,247 @@
+"""Bringing bars from a source into the database: only what is lacking, checked, a transaction per batch of tickers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from time import perf_counter
+
+import numpy as np
+
+from framework.data.quality import QualityReport, check, check_spacing
+from framework.data.source import DataSource
+from framework.db.bars import Conflict, write_bars
+from framework.db.market import Coverage, read_coverage, write_corporate_actions, write_coverage
+from framework.db.pool import Pool
+from framework.db.queries import execute, fetch_one
+from framework.db.retry import retry
+from framework.db.types import Connection
+from framework.errors import DataError, SourceError
+from framework.model.bars import Bars
+
+#: Called after each batch with (tickers done, tickers to do). What it raises ends the load after that batch.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What a load did.
+
+    Attributes:
+        source: key of the source.
+        tickers: those that were read from the source; the others were in the database already.
+        inserted: bars that are new in the database.
+        unchanged: bars that were there already, with the same values.
+        corrected: bars of a changed file whose values differed from the stored ones, which they replace.
+        removed: stored bars that a changed file no longer has.
+        conflicting: bars that differ from the stored ones, which stay (sources that are no files).
+        conflicts: the first few bars that differed, stored against offered, in words.
+        quality: what was refused or mended on the way.
+        seconds: in all.
+    """
+
+    source: str
+    tickers: tuple[str, ...] = ()
+    inserted: int = 0
+    unchanged: int = 0
+    corrected: int = 0
+    removed: int = 0
+    conflicting: int = 0
+    conflicts: tuple[str, ...] = ()
+    quality: QualityReport = field(default_factory=QualityReport)
+    seconds: float = 0.0
+
+    def merged(self, other: LoadReport) -> LoadReport:
+        """Both reports as one."""
+        return LoadReport(
+            self.source,
+            self.tickers + other.tickers,
+            self.inserted + other.inserted,
+            self.unchanged + other.unchanged,
+            self.corrected + other.corrected,
+            self.removed + other.removed,
+            self.conflicting + other.conflicting,
+            (self.conflicts + other.conflicts)[:3],
+            self.quality.merged(other.quality),
+            self.seconds + other.seconds,
+        )
+
+    def notes(self) -> list[str]:
+        """A sentence for each thing that a reader of the results should know; none where all was well."""
+        first = f"; first: {'; '.join(self.conflicts)}" if self.conflicts else ""
+        counted = {
+            f"stored bars differed from the changed file and were replaced{first}": self.corrected,
+            "stored bars are no longer in the changed file and were removed": self.removed,
+            f"bars differ from the stored ones, which were kept{first}": self.conflicting,
+        }
+        return [*self.quality.lines(), *(f"{count} {text}" for text, count in counted.items() if count)]
+
+
+def ensure(
+    pool: Pool,
+    source: DataSource,
+    tickers: Sequence[str],
+    interval: str,
+    start: date,
+    end: date,
+    progress: Progress | None = None,
+) -> LoadReport:
+    """Have the bars of ``tickers`` from ``start`` to ``end`` in the database, reading what is lacking from the source.
+
+    Each batch of tickers is one transaction (bars, splits and dividends, coverage), so that what was committed stays
+    whatever happens later, and the next call goes on from there.
+
+    Args:
+        pool: of the database.
+        source: a file is read whole, and again when its content changed; others are asked for missing dates only.
+        tickers: names, each once.
+        interval: of the bars.
+        start, end: exchange dates, both included.
+        progress: called after each batch.
+
+    Raises:
+        SourceError: the source cannot be read, or has no such ticker.
+        DataError: the bars are not of this interval, or all of a ticker's rows were refused.
+    """
+    started = perf_counter()
+    report = LoadReport(source.key())
+    jobs = list(_jobs(pool, source, tickers, interval, start, end))
+    done, total = 0, sum(len(job.tickers) for job in jobs)
+    for job in jobs:
+        report = report.merged(_run(pool, source, interval, job))
+        done += len(job.tickers)
+        if progress is not None:
+            progress(done, total)
+    return replace(report, seconds=perf_counter() - started)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One batch: what to ask the source for."""
+
+    tickers: tuple[str, ...]
+    start: date
+    end: date
+
+
+def _jobs(
+    pool: Pool, source: DataSource, tickers: Sequence[str], interval: str, start: date, end: date
+) -> Iterator[_Job]:
+    key = source.key()
+    with pool.connection() as connection:
+        known = read_coverage(connection, key, interval, tickers)
+    spans: dict[tuple[date, date], list[str]] = {}
+    for ticker in tickers:
+        for span in _lacking(source, ticker, interval, start, end, known.get(ticker)):
+            spans.setdefault(span, []).append(ticker)
+    for (first, last), names in spans.items():
+        for batch in source.batches(names):
+            yield _Job(batch, first, last)
+
+
+def _lacking(
+    source: DataSource, ticker: str, interval: str, start: date, end: date, known: Coverage | None
+) -> list[tuple[date, date]]:
+    """The spans to ask for, such that what is covered stays one span."""
+    if source.whole:
+        fresh = known is not None and known.content_hash == source.content_hash(ticker, interval)
+        return [] if fresh else [(date.min, date.max)]
+    if known is None:
+        return [(start, end)]
+    day = timedelta(days=1)
+    before = [(start, known.start - day)] if start < known.start else []
+    after = [(known.end + day, end)] if end > known.end else []
+    return before + after
+
+
+def _run(pool: Pool, source: DataSource, interval: str, job: _Job) -> LoadReport:
+    offered = source.bars(job.tickers, interval, job.start, job.end)
+    _check_tickers(source, offered, job)
+    bars, quality = check(offered)
+    check_spacing(bars, interval)
+    if source.whole:
+        _check_nothing_is_empty(source, bars, quality, job)
+    batch = _Batch(source, interval, job, bars)
+
+    def work() -> LoadReport:
+        with pool.transaction() as connection:
+            return batch.store(connection)
+
+    return replace(retry(work), quality=quality)
+
+
+def _check_tickers(source: DataSource, bars: Bars, job: _Job) -> None:
+    strangers = {bars.tickers[code] for code in np.unique(bars.code)} - set(job.tickers)
+    if strangers:
+        raise SourceError(
+            f"data source {source.key()} was asked for {', '.join(job.tickers[:5])} and gave bars of "
+            f"{', '.join(sorted(strangers)[:5])}; bars() must return only what was asked for"
+        )
+
+
+def _check_nothing_is_empty(source: DataSource, bars: Bars, quality: QualityReport, job: _Job) -> None:
+    there = {bars.tickers[code] for code in np.unique(bars.code)}
+    empty = [ticker for ticker in job.tickers if ticker not in there]
+    if empty:
+        raise DataError(" ".join([f"source {source.key()} has no usable bar of {', '.join(empty)}.", *quality.lines()]))
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Checked bars of one job on their way into one transaction."""
+
+    source: DataSource
+    interval: str
+    job: _Job
+    bars: Bars
+
+    def store(self, connection: Connection) -> LoadReport:
+        key, tickers = self.source.key(), self.job.tickers
+        known = read_coverage(connection, key, self.interval, tickers)
+        written = write_bars(connection, key, self.interval, self.bars)
+        conflicts = tuple(map(_describe, written.examples))
+        report = LoadReport(key, tickers, written.inserted, written.identical, conflicts=conflicts)
+        if not self.source.whole:
+            report = replace(report, conflicting=written.conflicting)
+        elif written.inserted < len(self.bars) or known:
+            report = self._corrected(connection, report, written.conflicting)
+        # The source states all that it knows: an action that it no longer has is gone.
+        execute(connection, "delete_corporate_actions", self._parameters())
+        write_corporate_actions(connection, key, self.source.corporate_actions(tickers))
+        write_coverage(
+            connection, key, self.interval, [self._coverage(ticker, known.get(ticker)) for ticker in tickers]
+        )
+        return report
+
+    def _corrected(self, connection: Connection, report: LoadReport, differing: int) -> LoadReport:
+        """A file is the whole truth about its tickers: where it changed, they are stored anew."""
+        removed = self._count(connection) - len(self.bars)
+        if differing or removed:
+            execute(connection, "delete_bars", self._parameters())
+            write_bars(connection, self.source.key(), self.interval, self.bars)
+        return replace(report, corrected=differing, removed=removed)
+
+    def _count(self, connection: Connection) -> int:
+        row = fetch_one(connection, "count_bars", self._parameters())
+        assert row is not None, "count(*) gives a row"
+        return int(row[0])
+
+    def _coverage(self, ticker: str, known: Coverage | None) -> Coverage:
+        if self.source.whole:
+            own = self.bars.timestamps[self.bars.code == self.bars.tickers.index(ticker)].astype("datetime64[D]")
+            content = self.source.content_hash(ticker, self.interval)
+            return Coverage(ticker, own.min().item(), own.max().item(), content)
+        start, end, day = self.job.start, self.job.end, timedelta(days=1)
+        # Another loader may have stated a span meanwhile that does not touch this one: then this one alone is sure.
+        if known is not None and start <= known.end + day and known.start <= end + day:
+            start, end = min(start, known.start), max(end, known.end)
+        return Coverage(ticker, start, end)
+
+    def _parameters(self) -> dict[str, object]:
+        return {"source": self.source.key(), "bar_interval": self.interval, "tickers": list(self.job.tickers)}
+
+
+def _describe(conflict: Conflict) -> str:
+    stored, offered = (" ".join(map(str, values)) for values in (conflict.stored, conflict.offered))
+    return f"{conflict.ticker} {conflict.timestamp:%Y-%m-%d %H:%M} UTC: stored {stored}, offered {offered}"

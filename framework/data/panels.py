@@ -1,0 +1,183 @@
+"""The bars of a run, read from PostgreSQL, cleaned, adjusted, and set on the exchange's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from framework.data.adjust import Mode, adjust
+from framework.data.calendars import outside_sessions, reading_span, timeline, warmup_start
+from framework.data.source import DataSource
+from framework.db.bars import read_panel
+from framework.db.market import read_corporate_actions
+from framework.db.pool import Pool
+from framework.db.queries import fetch_all, fetch_one
+from framework.errors import DataError
+from framework.model.bars import CorporateAction
+from framework.model.panel import FIELDS, Floats, Panel
+from framework.model.timeline import Timeline
+
+_BEGINNING = datetime(1900, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedPanel:
+    """What a backtest runs on.
+
+    Attributes:
+        panel: the bars, adjusted as asked.
+        timeline: of the same rows.
+        raw_close: shape ``(T, N)``: closes as traded (as the source gave them, where it adjusts itself).
+        first: row of the first bar whose session is at or after the run's start; the rows before are warm-up.
+        actions: the splits and dividends of the tickers, as the source states them.
+        notes: what a reader of the results should know, a sentence each.
+    """
+
+    panel: Panel
+    timeline: Timeline
+    raw_close: Floats
+    first: int
+    actions: tuple[CorporateAction, ...]
+    notes: tuple[str, ...]
+
+
+def panel_for(
+    pool: Pool,
+    source: DataSource,
+    tickers: Sequence[str],
+    interval: str,
+    calendar: str,
+    mode: Mode,
+    start: date,
+    end: date,
+    warmup_bars: int = 0,
+) -> LoadedPanel:
+    """Read the bars of a run; nothing is loaded from the source.
+
+    Args:
+        pool: of the database.
+        source: whose bars to read, by its key.
+        tickers: the panel's columns, in this order.
+        interval: of the bars.
+        calendar: name of the exchange calendar; bars outside its sessions are dropped and counted in the notes.
+        mode: what to adjust for: ``all``, ``splits`` or ``none``; prices that the source says are adjusted stay.
+        start, end: exchange dates, both included.
+        warmup_bars: rows wanted before ``start``; there are fewer where the source has fewer.
+
+    Raises:
+        ConfigError: the calendar is unknown.
+        DataError: a ticker has no bars at all, or none of them has any from ``start`` to ``end``; names what there is.
+    """
+    reading = _Reading(pool, source.key(), tuple(tickers), interval, calendar, start, end)
+    stored = reading.stored()
+    panel, dropped = reading.panel(warmup_bars)
+    clock = timeline(calendar, interval, panel.timestamps, source.settle)
+    first = _first(clock, start)
+    if first == len(panel):
+        raise DataError(f"there is no {interval} bar from {start} to {end}; {reading.describe(stored)}")
+    notes = [*dropped, *_silent(panel.rows(first, len(panel)), stored)]
+    raw_close = panel.close
+    actions: tuple[CorporateAction, ...] = ()
+    if source.price_kind() == "adjusted":
+        notes.append(f"prices of {source.key()} were adjusted for splits and dividends before they were loaded")
+    else:
+        with pool.connection() as connection:
+            actions = read_corporate_actions(connection, source.key(), tickers)
+        panel = adjust(panel, actions, mode, clock.session)
+    return LoadedPanel(panel, clock, raw_close, first, actions, tuple(notes))
+
+
+def _first(clock: Timeline, start: date) -> int:
+    return int(np.searchsorted(clock.session, np.datetime64(start, "D")))
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """One request, and how far back it has to read."""
+
+    pool: Pool
+    source: str
+    tickers: tuple[str, ...]
+    interval: str
+    calendar: str
+    start: date
+    end: date
+
+    def stored(self) -> dict[str, tuple[datetime, datetime]]:
+        """First and last stored bar of each ticker.
+
+        Raises:
+            DataError: a ticker has none.
+        """
+        with self.pool.connection() as connection:
+            rows = fetch_all(connection, "stored_range", self._parameters())
+        found = {ticker: (first, last) for ticker, first, last in rows}
+        missing = [ticker for ticker in self.tickers if ticker not in found]
+        if missing:
+            raise DataError(
+                f"source {self.source} has no {self.interval} bar of {', '.join(missing)} in the database at all; "
+                "check the ticker's name and the interval, or load it with `engine data backfill`"
+            )
+        return found
+
+    def describe(self, stored: dict[str, tuple[datetime, datetime]]) -> str:
+        """What there is, for a message."""
+        spans = [f"{ticker} from {first:%Y-%m-%d} to {last:%Y-%m-%d}" for ticker, (first, last) in stored.items()]
+        more = f" and {len(spans) - 5} more" if len(spans) > 5 else ""
+        return f"source {self.source} has {', '.join(spans[:5])}{more}; change start, end or tickers"
+
+    def panel(self, warmup_bars: int) -> tuple[Panel, list[str]]:
+        """Bars inside sessions, with ``warmup_bars`` before ``start`` as far as there are; and what was dropped."""
+        begin, finish = reading_span(self.calendar, self.interval, self.start, self.end)
+        wanted = warmup_bars
+        while True:
+            since = self._since(begin, wanted)
+            panel = read_panel(self.pool, self.source, self.tickers, self.interval, since, finish)
+            panel, notes = self._inside(panel)
+            before = int(np.searchsorted(panel.timestamps, np.datetime64(begin.replace(tzinfo=None), "us")))
+            if before >= warmup_bars or since == _BEGINNING:
+                return panel.rows(max(before - warmup_bars, 0), len(panel)), notes
+            wanted *= 4  # most of what lies before is outside sessions: reach further back
+
+    def _since(self, begin: datetime, wanted: int) -> datetime:
+        """From where to read so that ``wanted`` bars lie before ``begin``, by the calendar and by what is stored."""
+        if wanted == 0:
+            return begin
+        with self.pool.connection() as connection:
+            row = fetch_one(connection, "bars_before", {**self._parameters(), "before": begin, "bars": wanted})
+        if row is None or row[0] is None:
+            return _BEGINNING
+        by_calendar = warmup_start(self.calendar, self.interval, self.start, wanted)
+        found: datetime = min(row[0], datetime(by_calendar.year, by_calendar.month, by_calendar.day, tzinfo=UTC))
+        return found
+
+    def _inside(self, panel: Panel) -> tuple[Panel, list[str]]:
+        outside = outside_sessions(self.calendar, self.interval, panel.timestamps)
+        if not outside.any():
+            return panel, []
+        count = int((~np.isnan(panel.close[outside])).sum())
+        first = panel.timestamps[outside][0].astype("datetime64[m]")
+        note = f"{count} bars outside the sessions of {self.calendar} were dropped, the first at {first} UTC"
+        return _rows(panel, ~outside), [note]
+
+    def _parameters(self) -> dict[str, object]:
+        return {"source": self.source, "bar_interval": self.interval, "tickers": list(self.tickers)}
+
+
+def _rows(panel: Panel, keep: NDArray[np.bool_]) -> Panel:
+    kept = {name: getattr(panel, name)[keep] for name in FIELDS}
+    return replace(panel, timestamps=panel.timestamps[keep], **kept)
+
+
+def _silent(panel: Panel, stored: dict[str, tuple[datetime, datetime]]) -> list[str]:
+    """A sentence for each ticker without any bar in the run's range."""
+    silent = np.isnan(panel.close).all(axis=0)
+    return [
+        f"{ticker} has no bar in the range of the run; it has some from {stored[ticker][0]:%Y-%m-%d} "
+        f"to {stored[ticker][1]:%Y-%m-%d}"
+        for ticker in np.array(panel.tickers, dtype=object)[silent]
+    ]
