@@ -111,8 +111,10 @@ class Fills:
 
     @property
     def slippage_bps(self) -> Floats:
-        """How much worse than the arrival price each fill was, basis points; negative is better."""
-        return np.sign(self.quantity) * (self.price / self.arrival_price - 1.0) * 1e4
+        """How much worse than the arrival price each fill was, basis points; negative is better; NaN if that was 0."""
+        ratio = np.full(len(self), np.nan)
+        np.divide(self.price, self.arrival_price, out=ratio, where=self.arrival_price > 0)
+        return np.sign(self.quantity) * (ratio - 1.0) * 1e4
 
     def take(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> Fills:
         """The fills at ``index`` (positions or a mask), in that order."""

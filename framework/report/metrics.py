@@ -82,8 +82,9 @@ def period_returns(values: Floats, opening: float, flows: Floats | None = None) 
 
     Returns:
         shape ``(S,)``. From the first value ≤ 0 on, and wherever there is nothing to earn on (base ≤ 0), the
-        return is 0: an account that was wiped out stays where it fell to.
+        return is 0: an account that was wiped out stays where it fell to. Beside an unknown value it is NaN.
     """
+    values = np.where(np.isfinite(values), values, np.nan)
     base = np.empty_like(values)
     base[:1] = opening
     base[1:] = values[:-1]
@@ -258,10 +259,13 @@ def _episode(fall: Floats, start: int, stop: int) -> Drawdown:
 
 
 def price_returns(closes: Floats) -> Floats:
-    """Simple returns between consecutive rows of prices, shape ``(S, N)`` → ``(S − 1, N)``; NaN where either is."""
+    """Simple returns between consecutive rows of prices, shape ``(S, N)`` → ``(S − 1, N)``; NaN if one is unknown."""
     if len(closes) < 2:
         return np.empty((0, closes.shape[1]))
-    return closes[1:] / closes[:-1] - 1.0
+    growth = np.full((len(closes) - 1, closes.shape[1]), np.nan)
+    np.divide(closes[1:], closes[:-1], out=growth, where=closes[:-1] > 0)
+    growth -= 1.0
+    return growth
 
 
 def column_volatility(returns: Floats) -> Floats:

@@ -107,7 +107,7 @@ def test_worst_drawdowns_are_real_and_apart(r):
         assert fall.peak < fall.trough < end
         high = 1.0 if fall.peak < 0 else max(1.0, index[fall.peak])
         assert fall.depth == pytest.approx(index[fall.trough] / high - 1, abs=1e-9)
-        assert index[fall.peak + 1 : end].min() == index[fall.trough]
+        assert index[fall.trough] == pytest.approx(index[fall.peak + 1 : end].min(), rel=1e-12)
         rows += range(fall.peak + 1, end)
     assert len(rows) == len(set(rows))
 

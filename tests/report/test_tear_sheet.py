@@ -2,6 +2,7 @@ import base64
 import json
 import re
 import zlib
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from framework.report import charts
 from framework.report.assemble import accounts
 from framework.report.tear_sheet import render
+from framework.report.write import write_run
 
 
 def page(run):
@@ -162,3 +164,36 @@ def test_more_trades_than_the_page_carries_are_announced(build_run, build_result
     count = len(run.portfolios[0].trades)
     assert np.cumsum(data["trades"]["id"]).tolist() == list(range(count - 9, count + 1))
     assert "The latest 10 of the run are listed" in page(run)
+
+
+def spoil(result, kind):
+    """Results that no simulator should make; the report must stand them all the same."""
+    middle = result.bars // 2
+    equity, close = result.equity.copy(), result.panel.close.copy()
+    if kind == "unknown equity":
+        equity[middle:] = np.nan
+    elif kind == "infinite equity":
+        equity[middle] = np.inf
+    elif kind == "debt":
+        equity[middle:] = -5.0
+    elif kind == "no opening cash":
+        return replace(result, opening_cash=0.0)
+    elif kind == "ticker without a price":
+        close[:, -1] = np.nan
+    elif kind == "price of zero":
+        close[middle:, -1] = 0.0
+        result.trades.arrival_price[0] = 0.0
+    return replace(result, equity=equity, panel=replace(result.panel, close=close))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["unknown equity", "infinite equity", "debt", "no opening cash", "ticker without a price", "price of zero"],
+)
+def test_absurd_results_are_reported_without_a_crash(tmp_path, build_run, build_result, kind):
+    run = build_run(spoil(build_result(bars=400), kind), spoil(build_result(bars=300, portfolio_id="2"), kind))
+    html = write_run(run, tmp_path).read_text()
+    text = re.sub(r"<script.*?</script>", "", html, flags=re.DOTALL)
+    assert not re.search(r"\b(nan|inf|infinity)\b", re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL).lower())
+    for path in tmp_path.rglob("*.csv"):
+        assert not re.search(r"\b(nan|inf)\b", path.read_text())
