@@ -7,8 +7,10 @@ import hashlib
 import inspect
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from threading import Lock
@@ -20,6 +22,9 @@ from framework import hookspecs
 from framework.errors import ConfigError, EngineError, NotBuiltYet, PluginError
 from framework.plugin_loading import OWN_DISTRIBUTION, Failure, Provider, Source, guarded, import_all, sources
 from framework.trading.plugin import Plugin, parameters
+
+#: From keys below a place in a config to ``file:line: key.path``.
+Where = Callable[..., str]
 
 _log = logging.getLogger(__name__)
 
@@ -155,7 +160,7 @@ class PluginManager:
             text += f". Failed to load: {failed}"
         return text
 
-    def create(self, kind: str, name: str, params: Mapping[str, Any] | None = None, where: str = "") -> Any:
+    def create(self, kind: str, name: str, params: Mapping[str, Any] | None = None, where: str | Where = "") -> Any:
         """An instance of the plugin with these parameters, checked against its class.
 
         A parameter whose annotation is a plugin class (``CommissionModel | None``) takes a plugin by name:
@@ -165,44 +170,47 @@ class PluginManager:
             kind: such as ``strategy`` or ``data source``.
             name: as registered.
             params: by name.
-            where: the ``file:line`` that asks for it; errors begin with it.
+            where: the place that asks for it; errors begin with it. A text, or a function from the keys below that
+                place (``("name",)``, ``("params", "fast")``) to a text: ``LoadedConfig.place``.
 
         Raises:
             ConfigError: a parameter is unknown, missing or wrong.
             PluginError: there is no such plugin, or its own code failed.
             NotBuiltYet: this version cannot use plugins of this kind.
         """
-        prefix = f"{where}: " if where else ""
-        try:
-            return self._create(kind, name, params or {})
-        except EngineError as error:
-            raise type(error)(f"{prefix}{error}") from error
+        place = where if callable(where) else lambda *keys: where
+        return self._create(kind_named(kind), name, params or {}, place)
 
-    def _create(self, kind: str, name: str, params: Mapping[str, Any]) -> Any:
-        if kind_named(kind).base is None:
-            raise NotBuiltYet(f"{kind} {name!r}: plugins of this kind are not used in this version yet")
-        registered = self.get(kind, name)
+    def _create(self, kind: Kind, name: str, params: Mapping[str, Any], place: Where) -> Any:
+        with _placed(place):
+            if kind.base is None:
+                raise NotBuiltYet(f"{kind.name} {name!r}: plugins of this kind are not used in this version yet")
+        with _placed(place, "name"):
+            registered = self.get(kind.name, name)
         hints = parameters(registered.cls)
-        values = {key: self._nested(key, hints.get(key), value) for key, value in params.items()}
+        values = {
+            key: self._nested(hints.get(key), value, partial(place, "params", key)) for key, value in params.items()
+        }
         try:
             return registered.cls(**values)
-        except EngineError:
-            raise
+        except EngineError as error:
+            with _placed(place, *_blamed(str(error), params)):
+                raise
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-            raise PluginError(
-                f"{kind} {name!r} of {registered.provider} could not be made from its parameters: {reason}"
-            ) from error
+            text = f"{kind.name} {name!r} of {registered.provider} could not be made from its parameters: {reason}"
+            with _placed(place):
+                raise PluginError(text) from error
 
-    def _nested(self, key: str, hint: Any, value: Any) -> Any:
+    def _nested(self, hint: Any, value: Any, place: Where) -> Any:
+        """A parameter's value; where the class wants a plugin and was given its name, that plugin."""
         base = _plugin_class(hint)
         if base is None or not isinstance(value, (str, Mapping)):
             return value
-        name, params = _reference(key, base.kind, value)
-        try:
-            return self._create(base.kind, name, params)
-        except EngineError as error:
-            raise type(error)(f"{key}: {error}") from error
+        with _placed(place):
+            name, params, beside = _reference(base.kind, value)
+        # parameters beside `name:` stand one level higher than those under `params:`
+        return self._create(kind_named(base.kind), name, params, partial(_without_params, place) if beside else place)
 
     def notify(self, event: str, **facts: Any) -> None:
         """Tell every plugin that observes ``event``, one by one; a failure is counted and logged, never raised."""
@@ -324,17 +332,37 @@ def _plugin_class(hint: Any) -> type[Plugin] | None:
     return next((found for part in get_args(hint) if (found := _plugin_class(part))), None)
 
 
-def _reference(key: str, kind: str, value: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Name and parameters of a nested plugin, from ``percent``, ``{name, …}`` or ``{name, params: {…}}``."""
+def _reference(kind: str, value: str | Mapping[str, Any]) -> tuple[str, dict[str, Any], bool]:
+    """A nested plugin from ``percent``, ``{name, …}`` or ``{name, params: {…}}``: name, parameters, how written."""
     if isinstance(value, str):
-        return value, {}
+        return value, {}, True
     rest = dict(value)
     name = rest.pop("name", None)
     if not isinstance(name, str):
-        raise ConfigError(f"{key}: needs `name:`, the {kind} to use")
+        raise ConfigError(f"needs `name:`, the {kind} to use")
     if "params" not in rest:
-        return name, rest
+        return name, rest, True
     params = rest.pop("params")
     if rest or not isinstance(params, (dict, type(None))):
-        raise ConfigError(f"{key}: write its parameters either beside `name:` or as a mapping under `params:`")
-    return name, params or {}
+        raise ConfigError("write its parameters either beside `name:` or as a mapping under `params:`")
+    return name, params or {}, False
+
+
+def _without_params(place: Where, *keys: str) -> str:
+    return place(*keys[1:]) if keys[:1] == ("params",) else place(*keys)
+
+
+def _blamed(message: str, params: Mapping[str, Any]) -> tuple[str, ...]:
+    """Keys of the first given parameter that an error speaks of."""
+    named = [key for key in params if repr(key) in message]
+    return ("params", min(named, key=lambda key: message.index(repr(key)))) if named else ()
+
+
+@contextmanager
+def _placed(place: Where, *keys: str) -> Iterator[None]:
+    """Errors of the block begin with the place."""
+    try:
+        yield
+    except EngineError as error:
+        text = place(*keys)
+        raise type(error)(f"{text}: {error}" if text else str(error)) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,6 +171,10 @@ class LoadedConfig:
         if isinstance(keys, str):
             keys = tuple(int(key) if key.isdecimal() else key for key in keys.split("."))
         return self.tree.locate(keys)
+
+    def place(self, *keys: str | int) -> Callable[..., str]:
+        """What ``PluginManager.create`` takes as ``where``: from keys below ``keys`` to ``file:line: key.path``."""
+        return lambda *below: f"{self.tree.locate((*keys, *below))}: {dotted((*keys, *below))}"
 
     def redact(self, text: str) -> str:
         """``text`` with everything that this config must keep secret replaced."""

@@ -10,47 +10,65 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 DEMO = Path(__file__).parents[2] / "configs" / "demo.yaml"
 
 
-def engine(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+Engine = Callable[..., Any]
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def refused(engine: Engine) -> Refused:
+    """What a wrong command line prints on stderr; it must exit 2 and print nothing else."""
+
+    def run(*arguments: str) -> str:
+        done = engine(*arguments)
+        assert done.returncode == 2, done.stderr
+        assert done.stdout == ""
+        assert "Traceback" not in done.stderr
+        return str(done.stderr)
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, empty."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the program in a process of its own."""
     command = [sys.executable, "-m", "framework", *arguments]
     full = {**os.environ, "COLUMNS": "120", **environment}
-    return subprocess.run(command, cwd=cwd, env=full, capture_output=True, text=True, timeout=120, check=False)
-
-
-def refused(*arguments: str, cwd: Path | None = None) -> str:
-    """What a wrong command line prints on stderr; it must exit 2 and print nothing else."""
-    done = engine(*arguments, cwd=cwd)
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    return done.stderr
+    return subprocess.run(command, env=full, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.mark.parametrize(
     "arguments", [[], ["run"], ["check"], ["init"], ["plugins"], ["plugins", "list"], ["plugins", "show"]]
 )
-def test_every_command_has_help_with_an_example(arguments: list[str]) -> None:
+def test_every_command_has_help_with_an_example(engine: Engine, arguments: list[str]) -> None:
     done = engine(*arguments, "--help")
     assert done.returncode == 0
     assert "Example: engine" in done.stdout
     assert done.stderr == ""
 
 
-def test_help_lists_every_command() -> None:
+def test_help_lists_every_command(engine: Engine) -> None:
     from framework.cli.main import COMMANDS
 
     text = engine("--help").stdout
     assert all(name in text and command.help.split(":")[0] in text for name, command in COMMANDS.items())
 
 
-def test_the_version_is_the_distributions() -> None:
+def test_the_version_is_the_distributions(engine: Engine) -> None:
     from importlib.metadata import version
 
     assert engine("--version").stdout == f"engine {version('portfolio-engine')}\n"
@@ -70,13 +88,15 @@ def test_the_version_is_the_distributions() -> None:
         (["run", str(DEMO), "--set", "mode=replay"], "engine: --set: mode: mode 'replay' (there is: backtest)"),
     ],
 )  # fmt: skip
-def test_wrong_usage_is_exit_2_and_one_paragraph(tmp_path: Path, arguments: list[str], answer: str) -> None:
-    assert refused(*arguments, cwd=tmp_path).startswith(answer)
+def test_wrong_usage_is_exit_2_and_one_paragraph(
+    refused: Refused, tmp_path: Path, arguments: list[str], answer: str
+) -> None:
+    assert refused(*arguments).startswith(answer)
 
 
-def test_debug_shows_traceback_and_start_up_times_before_or_after_the_command(tmp_path: Path) -> None:
+def test_debug_shows_traceback_and_start_up_times_before_or_after_the_command(engine: Engine, tmp_path: Path) -> None:
     for arguments in (["--debug", "run", "x.yaml"], ["run", "x.yaml", "--debug"]):
-        done = engine(*arguments, cwd=tmp_path)
+        done = engine(*arguments)
         assert done.returncode == 2
         assert "Traceback" in done.stderr
         assert "python and imports took" in done.stderr
@@ -92,8 +112,8 @@ def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
 # --- init ----------------------------------------------------------------------------------------------------------
 
 
-def test_init_writes_a_workspace_that_is_valid(tmp_path: Path) -> None:
-    done = engine("init", "my work", cwd=tmp_path)
+def test_init_writes_a_workspace_that_is_valid(engine: Engine, tmp_path: Path) -> None:
+    done = engine("init", "my work")
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (tmp_path / "my work").iterdir()) == [".gitignore", "demo.yaml", "plugins"]
     assert list((tmp_path / "my work" / "plugins").iterdir()) == []
@@ -101,31 +121,31 @@ def test_init_writes_a_workspace_that_is_valid(tmp_path: Path) -> None:
     assert "engine run demo.yaml" in done.stdout
 
 
-def test_init_never_overwrites(tmp_path: Path) -> None:
+def test_init_never_overwrites(engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "demo.yaml").write_text("mine")
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "mine.py").write_text("mine")
-    done = engine("init", cwd=tmp_path)
+    done = engine("init")
     assert done.returncode == 0
     assert "kept  demo.yaml (it was there)" in done.stdout
     assert (tmp_path / "demo.yaml").read_text() == "mine"
     assert (tmp_path / "plugins" / "mine.py").read_text() == "mine"
-    again = engine("init", cwd=tmp_path)
+    again = engine("init")
     assert "wrote" not in again.stdout
 
 
-def test_init_where_no_folder_can_be_made(tmp_path: Path) -> None:
+def test_init_where_no_folder_can_be_made(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert "no workspace can be made in 'file/x': Not a directory" in refused("init", "file/x", cwd=tmp_path)
+    assert "no workspace can be made in 'file/x': Not a directory" in refused("init", "file/x")
 
 
 # --- plugins -------------------------------------------------------------------------------------------------------
 
 
-def test_plugins_lists_what_is_there_and_what_failed(tmp_path: Path) -> None:
+def test_plugins_lists_what_is_there_and_what_failed(engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "broken.py").write_text("import nowhere\n")
-    done = engine("plugins", cwd=tmp_path)
+    done = engine("plugins")
     assert done.returncode == 0
     assert "sma_cross" in done.stdout
     assert "portfolio-engine:bundled" in done.stdout
@@ -133,16 +153,16 @@ def test_plugins_lists_what_is_there_and_what_failed(tmp_path: Path) -> None:
     assert "No module named 'nowhere' (broken.py, line 1)" in text
 
 
-def test_plugins_as_json(tmp_path: Path) -> None:
+def test_plugins_as_json(engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "broken.py").write_text("import nowhere\n")
     for arguments in (["plugins", "--json"], ["plugins", "list", "--json"]):
-        document = json.loads(engine(*arguments, cwd=tmp_path).stdout)
+        document = json.loads(engine(*arguments).stdout)
         assert ("strategy", "sma_cross") in [(item["kind"], item["name"]) for item in document["plugins"]]
         assert document["failures"][0]["provider"] == "broken"
 
 
-def test_plugins_finds_the_folders_of_a_config(tmp_path: Path) -> None:
+def test_plugins_finds_the_folders_of_a_config(engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "x.py").write_text("import nowhere\n")
     path = tmp_path / "c.yaml"
@@ -150,7 +170,7 @@ def test_plugins_finds_the_folders_of_a_config(tmp_path: Path) -> None:
     assert "No module named 'nowhere'" in engine("plugins", "--config", str(path)).stdout
 
 
-def test_a_plugin_is_shown_with_its_parameters() -> None:
+def test_a_plugin_is_shown_with_its_parameters(engine: Engine) -> None:
     done = engine("plugins", "show", "strategy", "sma_cross")
     assert done.stdout.startswith("strategy sma_cross: ")
     assert "fast: int" in done.stdout
@@ -207,23 +227,23 @@ def extension(tmp_path: Path) -> Path:
 
 def test_commands_of_extensions_are_listed_and_run(extension: Path) -> None:
     path = str(extension)
-    listed = engine("--help", PYTHONPATH=path).stdout
+    listed = process("--help", PYTHONPATH=path).stdout
     assert "acme" in listed
     assert "From acme." in listed
-    assert engine("acme", "hello", "you", PYTHONPATH=path).stdout == "hello you\n"
-    lost = engine("lost", PYTHONPATH=path)
+    assert process("acme", "hello", "you", PYTHONPATH=path).stdout == "hello you\n"
+    lost = process("lost", PYTHONPATH=path)
     assert lost.returncode == 2
     assert "the command 'lost' (acme_nowhere:app) cannot be loaded: No module named" in lost.stderr
 
 
 def test_an_extension_cannot_replace_our_command(extension: Path) -> None:
-    done = engine("run", "--help", PYTHONPATH=str(extension))
+    done = process("run", "--help", PYTHONPATH=str(extension))
     assert "Run what a config says" in done.stdout
     assert "the command 'run' of acme is not used" in done.stderr
 
 
 def test_an_unexpected_error_is_exit_1_and_names_the_way_out(extension: Path) -> None:
-    done = engine("acme", "bye", PYTHONPATH=str(extension))
+    done = process("acme", "bye", PYTHONPATH=str(extension))
     assert done.returncode == 1
     assert done.stderr.endswith(
         "engine: unexpected ValueError: oops; this is a bug: the same command with --debug shows where\n"

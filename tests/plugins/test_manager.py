@@ -246,20 +246,21 @@ def test_a_plugin_inside_a_plugin_may_be_just_a_name(add: Add) -> None:
 @pytest.mark.parametrize(
     ("reference", "error", "answer"),
     [
-        ({"name": "falt"}, PluginError, "f:3: commission: there is no commission model 'falt'; did you mean 'flat'?"),
-        ({"amount": 2}, ConfigError, "f:3: commission: needs `name:`, the commission model to use"),
-        ({"name": "flat", "amout": 2}, ConfigError, "f:3: commission: commission model Flat has no"),
-        ({"name": "flat", "amount": -1}, ConfigError, "f:3: commission: commission model Flat: parameter"),
-        ({"name": "flat", "params": {}, "amount": 1}, ConfigError, "f:3: commission: write its parameters"),
-        ({"name": "flat", "params": [1]}, ConfigError, "f:3: commission: write its parameters"),
-        (5, ConfigError, "f:3: broker Desk: parameter 'commission' was 5"),
+        ({"name": "falt"}, PluginError, "params.commission.name: there is no commission model 'falt'; did"),
+        ({"amount": 2}, ConfigError, "params.commission: needs `name:`, the commission model to use"),
+        ({"name": "flat", "amout": 2}, ConfigError, "params.commission.amout: commission model Flat has no"),
+        ({"name": "flat", "amount": -1}, ConfigError, "params.commission.amount: commission model Flat: parameter"),
+        ({"name": "flat", "params": {"amount": -1}}, ConfigError, "params.commission.params.amount: commission"),
+        ({"name": "flat", "params": {}, "amount": 1}, ConfigError, "params.commission: write its parameters"),
+        ({"name": "flat", "params": [1]}, ConfigError, "params.commission: write its parameters"),
+        (5, ConfigError, "params.commission: broker Desk: parameter 'commission' was 5"),
     ],
 )  # fmt: skip
 def test_a_wrong_plugin_inside_a_plugin_is_answered(
     add: Add, reference: object, error: type[Exception], answer: str
 ) -> None:
     with pytest.raises(error) as caught:
-        add(costs=COSTS).create("broker", "desk", {"commission": reference}, "f:3")
+        add(costs=COSTS).create("broker", "desk", {"commission": reference}, lambda *keys: ".".join(keys))
     assert str(caught.value).startswith(answer)
 
 
