@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from framework.model.panel import Floats, Times
 from framework.report import metrics
-from framework.report.account import Account, Accounts, Fills
+from framework.report.account import TOTAL, Account, Accounts, Fills
 from framework.report.csv_set import WINDOWS
 
 #: Most bars that are drawn one by one; longer runs are drawn by sessions.
@@ -41,6 +41,7 @@ def account_charts(account: Account) -> dict[str, Any]:
     curve, rows = account.curve, drawn_rows(account)
     benchmark = account.benchmark
     return {
+        "name": "All portfolios" if account.name == TOTAL else "Portfolio",
         "time": _times(curve.timestamps[rows]),
         "equity": _rounded(curve.equity[rows], 2),
         "benchmark": None if benchmark is None else _rounded(benchmark.equity[rows], 2),
@@ -73,6 +74,7 @@ def trade_columns(fills: Fills) -> dict[str, list[Any]]:
         "decided": _steps(fills.decided),
         "quantity": _rounded(fills.quantity, 9),
         "price": _rounded(fills.price, 4),
+        "notional": _rounded(fills.notional, 2),
         "fees": _rounded(fills.fees, 2),
         "slippage": _rounded(fills.slippage_bps, 1),
     }

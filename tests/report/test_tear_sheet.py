@@ -110,6 +110,7 @@ def test_charts_show_the_numbers_of_the_run(build_run, build_result):
     assert np.cumsum(trades["id"]).tolist() == made.total.fills.id.tolist()
     seconds = made.total.fills.executed.astype("datetime64[s]").astype(np.int64)
     assert np.cumsum(trades["executed"]).tolist() == seconds.tolist()
+    assert trades["notional"] == pytest.approx(made.total.fills.notional, abs=0.005)
     assert trades["quantity"] == pytest.approx(made.total.fills.quantity)
 
 

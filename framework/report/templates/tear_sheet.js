@@ -65,7 +65,7 @@
   const charts = {
     equity(account, colour, state) {
       const format = { hovertemplate: "%{y:,.0f}" };
-      const traces = [line(account.time, account.equity, "Portfolio", colour.accent, format)];
+      const traces = [line(account.time, account.equity, account.name, colour.accent, format)];
       if (account.benchmark) {
         const style = { ...format, line: { color: colour.other, width: 1.2 } };
         traces.unshift(line(account.time, account.benchmark, "Benchmark", colour.other, style));
@@ -76,7 +76,7 @@
     drawdown(account, colour) {
       const format = { hovertemplate: "%{y:.1%}" };
       const filled = { ...format, fill: "tozeroy", fillcolor: faded(colour.loss, 0.14), line: { color: colour.loss, width: 1.2 } };
-      const traces = [line(account.time, account.drawdown, "Portfolio", colour.loss, filled)];
+      const traces = [line(account.time, account.drawdown, account.name, colour.loss, filled)];
       if (account.benchmark_drawdown) {
         const style = { ...format, line: { color: colour.other, width: 1 } };
         traces.unshift(line(account.time, account.benchmark_drawdown, "Benchmark", colour.other, style));
@@ -86,7 +86,7 @@
     years(account, colour) {
       const { year, return: own, benchmark } = account.years;
       const format = { type: "bar", x: year, hovertemplate: "%{y:.1%}" };
-      const traces = [{ ...format, y: own, name: "Portfolio", marker: { color: own.map((value) => value < 0 ? colour.loss : colour.accent) } }];
+      const traces = [{ ...format, y: own, name: account.name, marker: { color: own.map((value) => value < 0 ? colour.loss : colour.accent) } }];
       if (benchmark) traces.push({ ...format, y: benchmark, name: "Benchmark", marker: { color: colour.other } });
       const more = { bargap: 0.35, bargroupgap: 0.08, barcornerradius: 1 };
       const result = layout(colour, { tickformat: ".0%", nticks: 6, zeroline: true, zerolinecolor: colour.quiet, zerolinewidth: 1 }, more);
@@ -161,7 +161,7 @@
       id: id[i], executed: time, decided: decided[i], portfolio: columns.portfolio[i],
       ticker: data.tickers[columns.ticker[i]], side: columns.quantity[i] < 0 ? "Sell" : "Buy",
       quantity: Math.abs(columns.quantity[i]), price: columns.price[i],
-      notional: Math.abs(columns.quantity[i]) * columns.price[i], fees: columns.fees[i], slippage: columns.slippage[i],
+      notional: columns.notional[i], fees: columns.fees[i], slippage: columns.slippage[i],
     }));
   };
 
