@@ -6,7 +6,7 @@ old divides earlier prices by ``r`` and multiplies earlier volumes by ``r``. A d
 prices by ``C / (C + D)``, where ``C`` is the close, as traded, of the first bar on or after the ex-date: the return
 over the ex-date is then exactly ``(C + D) / previous close``, what a holder got. The factor is known as soon as that
 bar is, and is one constant for all bars before it, so it never changes a ratio of prices that a strategy could see
-earlier (decisions/0010).
+earlier (docs/decisions/data-dividends.md).
 """
 
 from __future__ import annotations

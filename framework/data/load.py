@@ -1,10 +1,11 @@
-"""Bringing bars from a source into the database: only what is lacking, checked, a transaction per batch of tickers."""
+"""Bringing bars from a source into the database: only what is lacking, checked, some tickers per transaction."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -20,7 +21,10 @@ from framework.db.types import Connection
 from framework.errors import DataError, SourceError
 from framework.model.bars import Bars
 
-#: Called after each batch with (tickers done, tickers to do). What it raises ends the load after that batch.
+#: A transaction holds whole tickers, and no more than about so many bars: a second's work.
+BARS_PER_TRANSACTION = 100_000
+
+#: Called after each transaction with (tickers done, tickers to do). What it raises ends the load there.
 Progress = Callable[[int, int], None]
 
 
@@ -89,7 +93,7 @@ def ensure(
 ) -> LoadReport:
     """Have the bars of ``tickers`` from ``start`` to ``end`` in the database, reading what is lacking from the source.
 
-    Each batch of tickers is one transaction (bars, splits and dividends, coverage), so that what was committed stays
+    Some tickers at a time are one transaction (bars, splits and dividends, coverage), so that what was committed stays
     whatever happens later, and the next call goes on from there.
 
     Args:
@@ -98,7 +102,7 @@ def ensure(
         tickers: names, each once.
         interval: of the bars.
         start, end: exchange dates, both included.
-        progress: called after each batch.
+        progress: called after each transaction.
 
     Raises:
         SourceError: the source cannot be read, or has no such ticker.
@@ -109,10 +113,11 @@ def ensure(
     jobs = list(_jobs(pool, source, tickers, interval, start, end))
     done, total = 0, sum(len(job.tickers) for job in jobs)
     for job in jobs:
-        report = report.merged(_run(pool, source, interval, job))
-        done += len(job.tickers)
-        if progress is not None:
-            progress(done, total)
+        for part in _run(pool, source, interval, job):
+            report = report.merged(part)
+            done += len(part.tickers)
+            if progress is not None:
+                progress(done, total)
     return replace(report, seconds=perf_counter() - started)
 
 
@@ -155,20 +160,38 @@ def _lacking(
     return before + after
 
 
-def _run(pool: Pool, source: DataSource, interval: str, job: _Job) -> LoadReport:
+def _run(pool: Pool, source: DataSource, interval: str, job: _Job) -> Iterator[LoadReport]:
+    """Read and check one batch, and store it transaction by transaction; a report for each."""
     offered = source.bars(job.tickers, interval, job.start, job.end)
     _check_tickers(source, offered, job)
     bars, quality = check(offered)
+    del offered
     check_spacing(bars, interval)
     if source.whole:
         _check_nothing_is_empty(source, bars, quality, job)
-    batch = _Batch(source, interval, job, bars)
+    for tickers, part in _parts(job.tickers, bars):
+        batch = _Batch(source, interval, replace(job, tickers=tickers), part)
+        report = retry(partial(batch.store_in, pool))
+        yield replace(report, quality=quality)
+        quality = QualityReport()
 
-    def work() -> LoadReport:
-        with pool.transaction() as connection:
-            return batch.store(connection)
 
-    return replace(retry(work), quality=quality)
+def _parts(tickers: Sequence[str], bars: Bars) -> Iterator[tuple[tuple[str, ...], Bars]]:
+    """Whole tickers with their bars, about :data:`BARS_PER_TRANSACTION` at a time."""
+    code = {name: at for at, name in enumerate(bars.tickers)}
+    counts = np.bincount(bars.code, minlength=len(code))
+    groups: list[list[str]] = []
+    room = 0
+    for ticker in tickers:
+        size = int(counts[code[ticker]]) if ticker in code else 0
+        if not groups or size > room:
+            groups.append([])
+            room = BARS_PER_TRANSACTION
+        groups[-1].append(ticker)
+        room -= size
+    for group in groups:
+        wanted = [code[ticker] for ticker in group if ticker in code]
+        yield tuple(group), bars if len(groups) == 1 else bars.take(np.isin(bars.code, wanted))
 
 
 def _check_tickers(source: DataSource, bars: Bars, job: _Job) -> None:
@@ -189,14 +212,19 @@ def _check_nothing_is_empty(source: DataSource, bars: Bars, quality: QualityRepo
 
 @dataclass(frozen=True)
 class _Batch:
-    """Checked bars of one job on their way into one transaction."""
+    """Checked bars on their way into one transaction."""
 
     source: DataSource
     interval: str
     job: _Job
     bars: Bars
 
-    def store(self, connection: Connection) -> LoadReport:
+    def store_in(self, pool: Pool) -> LoadReport:
+        """Bars, splits and dividends, and coverage, in one transaction."""
+        with pool.transaction() as connection:
+            return self._store(connection)
+
+    def _store(self, connection: Connection) -> LoadReport:
         key, tickers = self.source.key(), self.job.tickers
         known = read_coverage(connection, key, self.interval, tickers)
         written = write_bars(connection, key, self.interval, self.bars)

@@ -17,6 +17,7 @@ Mask = NDArray[np.bool_]
 
 #: What can be wrong with a row, in the order it is looked for; a row counts under the first that fits.
 REFUSED = {
+    "absurd date": "the timestamp is missing or not in the years 1900 to 2100",
     "missing price": "a price is missing or not a number",
     "price not positive": "a price is zero or negative",
     "price too large": "a price is 9.2 billion or more, which cannot be stored",
@@ -36,6 +37,7 @@ MENDED = {
 #: How far, relative to the price, open and close may lie outside the range before the row is refused.
 RANGE_TOLERANCE = 1e-3
 
+_FIRST_MOMENT, _END = np.datetime64("1900-01-01", "us"), np.datetime64("2101-01-01", "us")
 _LARGEST_PRICE = 9.2e9
 _SMALLEST_PRICE = 5e-10  # prices are stored to 1e-9
 _LARGEST_VOLUME = 4e18
@@ -48,11 +50,12 @@ class Example:
 
     code: str
     ticker: str
-    timestamp: datetime
+    timestamp: datetime | None
     values: str
 
     def __str__(self) -> str:
-        return f"{self.ticker} {self.timestamp:%Y-%m-%d %H:%M} UTC ({self.values})"
+        moment = f"{self.timestamp:%Y-%m-%d %H:%M} UTC" if self.timestamp else "without a date"
+        return f"{self.ticker} {moment} ({self.values})"
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,9 @@ def _implausible(bars: Bars) -> dict[str, Mask]:
     low = np.minimum(bars.open, bars.close)
     high = np.maximum(bars.open, bars.close)
     slack = 1.0 + RANGE_TOLERANCE
+    dated = (bars.timestamps >= _FIRST_MOMENT) & (bars.timestamps < _END)
     return {
+        "absurd date": ~dated,
         "missing price": ~np.logical_and.reduce([np.isfinite(price) for price in prices]),
         "price not positive": np.logical_or.reduce([price < _SMALLEST_PRICE for price in prices]),
         "price too large": np.logical_or.reduce([price >= _LARGEST_PRICE for price in prices]),
@@ -216,5 +221,5 @@ def _mended(bars: Bars, findings: _Findings) -> Bars:
 def _example(code: str, bars: Bars, row: int) -> Example:
     shown = ("volume",) if "volume" in code else ("open", "high", "low", "close")
     values = ", ".join(f"{name} {getattr(bars, name)[row]:.10g}" for name in shown)
-    moment: datetime = bars.timestamps[row].astype("datetime64[us]").item()
+    moment: datetime | None = bars.timestamps[row].astype("datetime64[us]").item()
     return Example(code, bars.tickers[bars.code[row]], moment, values)

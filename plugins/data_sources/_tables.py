@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ HEADER = "timestamp,ticker,open,high,low,close,volume"
 
 #: What counts as "no value" in a column of numbers; the row is then refused by the quality checks, and counted.
 NO_NUMBER = ("", "nan", "NaN", "NAN", "NA", "N/A", "null", "NULL", "None")
+
+#: What reading text, compressed or not, can raise.
+UNREADABLE = (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error)
 
 #: An ISO 8601 timestamp with an offset.
 _WITH_OFFSET = r"[T ].*(?:[Zz]|[+-]\d\d(?::?\d\d)?)$"
@@ -103,7 +107,7 @@ def _csv_names(path: Path) -> list[str]:
     try:
         with _open(path) as file:
             header = next(csv.reader(file), [])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UNREADABLE as error:
         raise SourceError(f"{path} cannot be read as CSV text in UTF-8: {error}") from error
     if not header:
         raise SourceError(f"{path} is empty; its first line must be {HEADER}")
@@ -148,7 +152,7 @@ def _read_csv(path: Path, where: Mapping[str, int]) -> pd.DataFrame:
             index_col=False,
             encoding="utf-8-sig",
         )
-    except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
+    except (ValueError, *UNREADABLE) as error:  # pandas' parser errors are ValueErrors
         _explain(path, where, len(titles))
         raise SourceError(f"{path} cannot be read as CSV: {error}") from error
     return frame[list(where)]
@@ -162,7 +166,7 @@ def _check_first_row(path: Path, width: int) -> None:
     """
     try:
         line, cells = next(_rows(path), (0, []))
-    except (csv.Error, UnicodeDecodeError, OSError) as error:
+    except UNREADABLE as error:
         raise SourceError(f"{path} cannot be read as CSV text in UTF-8: {error}") from error
     if not cells:
         raise SourceError(f"{path} has a header and no rows")
@@ -315,7 +319,7 @@ def _explain(path: Path, where: Mapping[str, int], width: int) -> None:
                 text = cells[position].strip() if position < len(cells) else ""
                 if text not in NO_NUMBER and not _is_number(text):
                     raise SourceError(f"{path}, line {line}, column {name!r}: {text!r} is not a number")
-    except (csv.Error, UnicodeDecodeError, OSError) as error:
+    except UNREADABLE as error:
         raise SourceError(f"{path} cannot be read as CSV text in UTF-8: {error}") from error
 
 

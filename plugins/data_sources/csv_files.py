@@ -176,8 +176,11 @@ class _Digests(dict[Path, bytes]):
     """Hash of each file, computed once."""
 
     def __missing__(self, path: Path) -> bytes:
-        with path.open("rb") as file:
-            self[path] = hashlib.file_digest(file, "sha256").digest()
+        try:
+            with path.open("rb") as file:
+                self[path] = hashlib.file_digest(file, "sha256").digest()
+        except OSError as error:
+            raise SourceError(f"{path} cannot be read: {error}") from error
         return self[path]
 
 

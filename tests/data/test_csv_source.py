@@ -1,5 +1,6 @@
 """The data source ``csv``: what it reads, and what it says about files that are wrong."""
 
+import gzip
 from datetime import date
 
 import numpy as np
@@ -171,6 +172,14 @@ def test_bytes_that_are_not_text(tmp_path):
     (tmp_path / "p.csv").write_bytes(b"timestamp,ticker,open,high,low,close,volume\n2020-01-02,\xff\xfe,1,1,1,1,1\n")
     with pytest.raises(SourceError, match="UTF-8"):
         everything(source(tmp_path, "p.csv"), ["AAA"])
+
+
+def test_a_truncated_archive(tmp_path):
+    whole = gzip.compress((DAILY + "".join(f"2020-01-04,X{n},1,1,1,1,1\n" for n in range(20_000))).encode())
+    for size in (len(whole) // 2, 20, 5):
+        (tmp_path / "p.csv.gz").write_bytes(whole[:size])
+        with pytest.raises(SourceError, match=r"p\.csv\.gz cannot be read"):
+            everything(source(tmp_path, "p.csv.gz"), ["AAA"])
 
 
 def test_bytes_that_are_not_parquet(tmp_path):

@@ -252,6 +252,26 @@ def test_what_was_committed_before_an_interruption_stays_and_a_rerun_completes(p
     assert len(rows(pool)) == 5 * 362
 
 
+def test_one_big_file_is_committed_in_parts(pool, tmp_path, monkeypatch):
+    monkeypatch.setattr("framework.data.load.BARS_PER_TRANSACTION", 3)
+    source = csv(tmp_path, A={1: 1, 2: 2}, B={1: 1}, C={1: 1, 2: 0}, D={1: 1, 2: 1, 3: 1, 4: 1}, E={1: 1})
+    seen = []
+
+    def interrupt(done, total):
+        seen.append((done, total))
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load(pool, source, list("ABCDE"), progress=interrupt)
+    assert seen == [(2, 5), (3, 5)]
+    assert {row[0] for row in rows(pool)} == {"A", "B", "C"}
+    report = load(pool, source, list("ABCDE"))
+    assert report.tickers == ("D", "E")
+    assert len(rows(pool)) == 9
+    assert report.notes() == []
+
+
 def test_a_failure_in_the_middle_of_a_batch_leaves_nothing_of_it(pool, monkeypatch):
     def fail(*args):
         raise RuntimeError("out of luck")

@@ -1,6 +1,7 @@
 """What is refused, mended and said of bars before they are stored."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -48,6 +49,15 @@ def test_a_bad_row_is_refused_counted_and_named(row, code):
     (line,) = report.lines()
     assert line.startswith("1 of 2 rows refused: ")
     assert f"AAA 2020-01-{row[1] + 1:02} 00:00 UTC" in line
+
+
+def test_absurd_dates_are_refused():
+    given = bars(GOOD, GOOD, GOOD)
+    stamps = np.array(["NaT", "0001-01-01", "2020-01-02"], dtype="datetime64[us]")
+    kept, report = check(replace(given, timestamps=stamps))
+    assert len(kept) == 1
+    assert report.counts == {"absurd date": 2}
+    assert "AAA without a date (open 10" in report.lines()[0]
 
 
 def test_a_row_counts_once_under_what_is_worst():
