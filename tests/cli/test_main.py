@@ -88,9 +88,7 @@ def test_the_version_is_the_distributions(engine: Engine) -> None:
         (["run", str(DEMO), "--set", "mode=replay"], "engine: --set: mode: mode 'replay' (there is: backtest)"),
     ],
 )  # fmt: skip
-def test_wrong_usage_is_exit_2_and_one_paragraph(
-    refused: Refused, tmp_path: Path, arguments: list[str], answer: str
-) -> None:
+def test_wrong_usage_is_exit_2_and_one_paragraph(refused: Refused, arguments: list[str], answer: str) -> None:
     assert refused(*arguments).startswith(answer)
 
 
