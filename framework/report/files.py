@@ -29,7 +29,10 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def claim_folder(folder: Path, paths: list[str]) -> None:
-    """Make ``folder`` ready for the files ``paths`` (relative): made, or emptied of the former run's files.
+    """Make ``folder`` ready for the files ``paths`` (relative); the last of them is the mark of a whole run.
+
+    It is made where it is missing. Of a former run the mark goes first, and with it all that is not replaced anyway;
+    so two runs that write into one folder at once never take each other's files away.
 
     Raises:
         UsageError: it is a file, cannot be made, or holds something that no run wrote.
@@ -47,16 +50,16 @@ def claim_folder(folder: Path, paths: list[str]) -> None:
             f"({', '.join(sorted(inside)[:3])}…); choose an empty or new folder with --out"
         )
     if inside:
-        _remove_former(folder)
+        _remove_former(folder, set(paths[:-1]))
     with replacing(folder / MANIFEST) as file:
         file.write("".join(f"{path}\n" for path in paths).encode())
 
 
-def _remove_former(folder: Path) -> None:
-    """Remove what the former run wrote, by its own list; whatever else lies there stays."""
+def _remove_former(folder: Path, keep: set[str]) -> None:
+    """Remove what the former run wrote, by its own list, except ``keep``; whatever else lies there stays."""
     for line in (folder / MANIFEST).read_text(encoding="utf-8", errors="replace").splitlines():
         relative = PurePosixPath(line)
-        if relative.is_absolute() or ".." in relative.parts:
+        if line in keep or relative.is_absolute() or ".." in relative.parts:
             continue
         path = folder / relative
         path.unlink(missing_ok=True)

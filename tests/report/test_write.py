@@ -97,8 +97,7 @@ def test_csv_files_are_the_same_in_two_runs(tmp_path, build_run, build_result):
         assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
 
 
-def test_a_killed_writer_leaves_whole_files_and_a_folder_that_can_be_written_again(tmp_path, build_run, build_result):
-    out = tmp_path / "out"
+def endless_writer(out):
     builder = os.path.join(os.path.dirname(__file__), "conftest.py")
     script = (
         "import importlib.util, pathlib, sys\n"
@@ -109,7 +108,27 @@ def test_a_killed_writer_leaves_whole_files_and_a_folder_that_can_be_written_aga
         "print('go', flush=True)\n"
         f"while True: write_run(run, pathlib.Path({str(out)!r}))\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+
+
+def test_two_writers_into_one_folder_do_not_fail_each_other(tmp_path, build_run, build_result):
+    out = tmp_path / "out"
+    process = endless_writer(out)
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == b"go\n"
+        for _ in range(5):
+            write_run(build_run(build_result(bars=300)), out)
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_a_killed_writer_leaves_whole_files_and_a_folder_that_can_be_written_again(tmp_path, build_run, build_result):
+    out = tmp_path / "out"
+    process = endless_writer(out)
     assert process.stdout is not None
     try:
         assert process.stdout.readline() == b"go\n"
