@@ -11,6 +11,7 @@ import warnings
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -39,6 +40,9 @@ STEPS = {
 CONTINUOUS = ("24/5", "24/7", "FX")
 
 _FIRST_YEAR, _LAST_YEAR = 1900, 2100
+
+#: Portfolio threads that need the same calendar at once wait for one build of it.
+_BUILDING = Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,7 +234,8 @@ def _known(calendar: str, start: date, end: date) -> Sessions:
     if not _FIRST_YEAR <= start.year <= end.year <= _LAST_YEAR:
         raise DataError(f"dates must lie in the years {_FIRST_YEAR} to {_LAST_YEAR}; {start} to {end} was asked")
     # A calendar costs the same for ten years as for fifty, so one build of the usual decades serves every call.
-    return _built(calendar, min((start.year - 10) // 10 * 10, 1990), max((end.year + 1) // 10 * 10 + 9, 2039))
+    with _BUILDING:
+        return _built(calendar, min((start.year - 10) // 10 * 10, 1990), max((end.year + 1) // 10 * 10 + 9, 2039))
 
 
 @lru_cache(maxsize=32)

@@ -2,6 +2,7 @@
 
 import time
 from datetime import date, datetime, timedelta
+from threading import Thread
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -175,6 +176,21 @@ def test_a_span_that_ends_before_it_starts():
 def test_no_bars_at_all():
     assert len(timeline("XNYS", "1min", stamps())) == 0
     assert len(outside_sessions("XNYS", "1min", stamps())) == 0
+
+
+def test_threads_that_need_the_same_calendar_build_it_once(monkeypatch):
+    from framework.data import calendars
+
+    builds = []
+    real = calendars._exchange
+    monkeypatch.setattr(calendars, "_exchange", lambda *args: (builds.append(args), real(*args))[1])
+    calendars._built.cache_clear()
+    threads = [Thread(target=sessions, args=("XAMS", date(2012, 1, 1), date(2012, 2, 1))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(builds) == 1
 
 
 def test_a_million_minutes_are_labelled_in_well_under_a_second():
