@@ -10,6 +10,7 @@ import pytest
 
 from framework.errors import ConfigError, EngineError, UsageError
 from framework.report.csv_set import TABLES
+from framework.report.files import claim_folder
 from framework.report.write import write_run
 
 FILES = {*TABLES, "summary.json", "report.html", ".portfolio-engine"}
@@ -103,7 +104,8 @@ def endless_writer(out):
         "import importlib.util, pathlib, sys\n"
         f"spec = importlib.util.spec_from_file_location('builder', {builder!r})\n"
         "builder = importlib.util.module_from_spec(spec); spec.loader.exec_module(builder)\n"
-        "from framework.report.write import write_run\n"
+        "from framework.report.files import claim_folder
+from framework.report.write import write_run\n"
         "run = builder.make_run(builder.make_result(bars=3000, every=3))\n"
         "print('go', flush=True)\n"
         f"while True: write_run(run, pathlib.Path({str(out)!r}))\n"
@@ -111,19 +113,13 @@ def endless_writer(out):
     return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
 
 
-def test_two_writers_into_one_folder_do_not_fail_each_other(tmp_path, build_run, build_result):
-    out = tmp_path / "out"
-    process = endless_writer(out)
-    assert process.stdout is not None
-    try:
-        assert process.stdout.readline() == b"go\n"
-        for _ in range(5):
-            write_run(build_run(build_result(bars=300)), out)
-        assert process.poll() is None
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+def test_a_second_run_does_not_take_away_the_files_of_a_first(tmp_path, build_run):
+    def second_run_starts(path, done, total):
+        if path == "trades.csv":
+            claim_folder(tmp_path, (tmp_path / ".portfolio-engine").read_text().splitlines())
+
+    write_run(build_run(), tmp_path, second_run_starts)
+    assert names(tmp_path) == FILES | {"1"}
 
 
 def test_a_killed_writer_leaves_whole_files_and_a_folder_that_can_be_written_again(tmp_path, build_run, build_result):
