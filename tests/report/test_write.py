@@ -104,8 +104,7 @@ def endless_writer(out):
         "import importlib.util, pathlib, sys\n"
         f"spec = importlib.util.spec_from_file_location('builder', {builder!r})\n"
         "builder = importlib.util.module_from_spec(spec); spec.loader.exec_module(builder)\n"
-        "from framework.report.files import claim_folder
-from framework.report.write import write_run\n"
+        "from framework.report.write import write_run\n"
         "run = builder.make_run(builder.make_result(bars=3000, every=3))\n"
         "print('go', flush=True)\n"
         f"while True: write_run(run, pathlib.Path({str(out)!r}))\n"
