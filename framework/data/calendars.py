@@ -40,6 +40,7 @@ STEPS = {
 CONTINUOUS = ("24/5", "24/7", "FX")
 
 _FIRST_YEAR, _LAST_YEAR = 1900, 2100
+_DAY = np.timedelta64(1, "D")
 
 #: Portfolio threads that need the same calendar at once wait for one build of it.
 _BUILDING = Lock()
@@ -284,14 +285,14 @@ def _build(calendar: str, start: date, end: date) -> Any:
 
 
 def _continuous(calendar: str, start: date, end: date) -> Sessions:
-    dates = np.arange(np.datetime64(start, "D"), np.datetime64(end, "D") + 1)
+    dates = np.arange(np.datetime64(start, "D"), np.datetime64(end, "D") + _DAY, _DAY)
     if calendar != "24/7":
         dates = dates[np.is_busday(dates)]
     if calendar == "FX":
-        opens, closes = _new_york_17(dates - 1), _new_york_17(dates)
+        opens, closes = _new_york_17(dates - _DAY), _new_york_17(dates)
     else:
-        opens, closes = dates.astype("datetime64[us]"), (dates + 1).astype("datetime64[us]")
-    never = np.full(len(dates), np.datetime64("NaT"), dtype="datetime64[us]")
+        opens, closes = dates.astype("datetime64[us]"), (dates + _DAY).astype("datetime64[us]")
+    never = np.full(len(dates), np.datetime64("NaT", "us"), dtype="datetime64[us]")
     return Sessions(calendar, dates, opens, closes, never, never)
 
 
