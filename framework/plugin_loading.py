@@ -74,7 +74,7 @@ def sources(plugin_dirs: Sequence[Path]) -> Iterator[Source]:
         yield Source(provider, frozenset({provider.name, entry.name, distribution}), entry.load)
     for folder in dict.fromkeys(folder.resolve() for folder in plugin_dirs):
         for path in sorted(folder.glob("*.py")):
-            if path.is_file() and not path.name.startswith("_"):
+            if not path.name.startswith("_") and not path.is_dir():
                 provider = Provider(path.stem, f"folder {folder}", None, path)
                 yield Source(provider, frozenset({path.stem}), partial(execute, path))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,7 +32,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on s
 INTERRUPTED = 130
 
 
-class InterruptedRunError(EngineError):
+class RunInterruptedError(EngineError):
     """Ctrl-C; the message says what was kept."""
 
     exit_code = INTERRUPTED
@@ -40,21 +41,32 @@ class InterruptedRunError(EngineError):
         super().__init__(f"interrupted; {kept or 'what was committed stays; run the same command again to go on'}")
 
 
+class SafeFormatter(logging.Formatter):
+    """Formats log lines; takes out the secrets of the config in use, once :func:`loaded_config` has read one."""
+
+    redact: Callable[[str], str] = staticmethod(str)
+
+    def __init__(self, debug: bool) -> None:
+        super().__init__("+%(relativeCreated).0f ms  %(name)s: %(message)s" if debug else "%(levelname)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, and the traceback that belongs to it."""
+        return self.redact(super().format(record))
+
+
 @contextmanager
 def loaded_config(path: Path, overrides: Sequence[str] | None) -> Iterator[LoadedConfig]:
-    """The config, and a guard: errors that leave the block show no secret of it, Ctrl-C says what was kept."""
+    """The config. From here on no log line and no error shows a secret of it; Ctrl-C says what was kept."""
     from framework.config.load import load
 
     loaded = load(path, overrides or ())
+    for handler in logging.getLogger("framework").handlers:
+        if isinstance(handler.formatter, SafeFormatter):
+            handler.formatter.redact = loaded.redact
     try:
         yield loaded
     except KeyboardInterrupt as interrupt:
-        raise InterruptedRunError(str(interrupt)) from interrupt
-    except EngineError as error:
-        text = loaded.redact(str(error))
-        if text == str(error):
-            raise
-        raise type(error)(text) from None
+        raise RunInterruptedError(str(interrupt)) from interrupt
 
 
 def print_json(document: Any) -> None:

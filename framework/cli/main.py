@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from framework.cli.common import INTERRUPTED, InterruptedRunError
+from framework.cli.common import INTERRUPTED, RunInterruptedError, SafeFormatter
 from framework.errors import EngineError, PluginError, UsageError
 
 COMMAND_GROUP = "portfolio_engine.commands"
@@ -42,7 +42,7 @@ COMMANDS = {
 def run_command(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit status; nothing escapes but ``SystemExit`` of a closed pipe."""
     debug, rest = _take_debug(list(arguments))
-    _log_to_stderr(debug)
+    formatter = _log_to_stderr(debug)
     _log.debug("python and imports took %.0f ms of processor time", time.process_time() * 1e3)
     try:
         app = _app(_typed(rest))
@@ -55,9 +55,9 @@ def run_command(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
     except Exception as error:  # noqa: BLE001  # the last stop: a user gets a sentence, whatever happened
-        return _explain(error, debug)
+        return _explain(error, debug, formatter)
     if status == INTERRUPTED:  # typer turns Ctrl-C into this status, unless a command has caught it
-        return _explain(InterruptedRunError(), debug)
+        return _explain(RunInterruptedError(), debug, formatter)
     return status if isinstance(status, int) else 0
 
 
@@ -72,26 +72,19 @@ def _typed(arguments: Sequence[str]) -> str | None:
     return next((argument for argument in arguments if not argument.startswith("-")), None)
 
 
-class _Elapsed(logging.Formatter):
-    """``+123 ms  framework.app: opened the database``."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return f"+{record.relativeCreated:.0f} ms  {super().format(record)}"
-
-
-def _log_to_stderr(debug: bool) -> None:
+def _log_to_stderr(debug: bool) -> SafeFormatter:
     handler = logging.StreamHandler()
-    handler.setFormatter(
-        _Elapsed("%(name)s: %(message)s") if debug else logging.Formatter("%(levelname)s: %(message)s")
-    )
+    formatter = SafeFormatter(debug)
+    handler.setFormatter(formatter)
     for name in ("framework", "engine"):  # our modules, and what strategies and the engine tell (ctx.log)
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
         logger.setLevel(logging.DEBUG if debug else logging.WARNING)
         logger.propagate = False
+    return formatter
 
 
-def _explain(error: Exception, debug: bool) -> int:
+def _explain(error: Exception, debug: bool, formatter: SafeFormatter) -> int:
     """Print an error as its kind demands; its exit status."""
     if debug:
         _log.error("the command failed", exc_info=error)
@@ -104,7 +97,7 @@ def _explain(error: Exception, debug: bool) -> int:
         text, status = f"unexpected {type(error).__name__}: {error}", 1
         if not debug:
             text += "; this is a bug: the same command with --debug shows where"
-    typer.echo(f"engine: {text}", err=True)
+    typer.echo(f"engine: {formatter.redact(text)}", err=True)
     return status
 
 

@@ -122,12 +122,13 @@ def _type_text(hint: Any) -> str:
 def _print_table(manager: PluginManager) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
     for column in ("kind", "name", "provider", "from"):
         table.add_column(column, overflow="fold")
     for item in manager.listing():
-        table.add_row(item.kind, item.name, item.provider, item.origin)
+        table.add_row(*map(Text, (item.kind, item.name, item.provider, item.origin)))
     console = Console()
     console.print(table)
     for failure in manager.failures():

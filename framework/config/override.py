@@ -57,14 +57,15 @@ def _concrete(tree: Tree, keys: list[str]) -> Keys:
 
 def _position(items: list[Any], key: str, path: Keys) -> int:
     """Index of a list's entry, by number or, for portfolios, by id."""
-    ids = [str(item.get("id")) for item in items if isinstance(item, dict) and "id" in item]
     if key.isdecimal() and int(key) < len(items):
         return int(key)
-    if not key.isdecimal() and key in ids:
-        return ids.index(key)
-    near = difflib.get_close_matches(key, ids, n=1)
+    ids = {str(item["id"]): number for number, item in enumerate(items) if isinstance(item, dict) and "id" in item}
+    words = [name for name in ids if not name.isdecimal()]  # a number is always a position
+    if key in words:
+        return ids[key]
+    near = difflib.get_close_matches(key, words, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    known = f", or an id: {', '.join(ids)}" if ids else ""
+    known = f", or an id: {', '.join(words)}" if words else ""
     raise ValueError(f"{dotted(path)} has no entry {key!r} (allowed: 0 to {len(items) - 1}{known}){hint}")
 
 

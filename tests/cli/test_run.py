@@ -134,6 +134,36 @@ def test_a_password_is_never_shown(engine: Engine, monkeypatch: pytest.MonkeyPat
         assert "hunter2" not in done.stderr + done.stdout
 
 
+LEAKY = """\
+from framework import Strategy, hookimpl
+
+
+class Leaky(Strategy):
+    api_key: str
+
+    def on_bar(self, ctx):
+        ctx.log.warning("key is %s", self.api_key)
+        raise ValueError(self.api_key)
+
+
+@hookimpl
+def register_strategies():
+    return {"leaky": Leaky}
+"""
+
+
+def test_not_even_a_plugin_can_show_a_secret(engine: Engine, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY", "hunter2-of-the-environment")
+    (workspace / "plugins" / "leaky.py").write_text(LEAKY)
+    for key, shown in (("${KEY}", "${KEY}"), ("hunter2-literal", "***")):
+        arguments = ["run", "c.yaml", "--debug", "--set", f"strategy={{name: leaky, params: {{api_key: '{key}'}}}}"]
+        done = engine(*arguments)
+        assert done.returncode == 1
+        assert f"key is {shown}" in done.stderr
+        assert f"ValueError: {shown}" in done.stderr
+        assert "hunter2" not in done.stderr + done.stdout
+
+
 def test_a_broken_plugin_does_not_stop_a_run_that_does_not_need_it(engine: Engine, workspace: Path) -> None:
     (workspace / "plugins" / "broken.py").write_text("import nowhere\n")
     assert engine("run", "c.yaml").returncode == 0

@@ -299,6 +299,14 @@ def test_overrides_make_the_sections_they_need(write: Write) -> None:
     assert found.locate("portfolios.0.strategy.params") == "c.yaml:10"
 
 
+def test_a_number_is_a_position_and_never_an_id(write: Write) -> None:
+    assert "portfolios has no entry '2' (allowed: 0 to 1, or an id: tech)" in refused(write(TWO), "portfolios.2.cash=5")
+    assert "did you mean 'tech'?" in refused(write(TWO), "portfolios.tecj.cash=5")
+    numbered = MINIMAL.replace('id: "1"', "id: 2010")
+    assert loaded(write(numbered)).config.portfolios[0].id == "2010"
+    assert "has no entry '2010' (allowed: 0 to 0)" in refused(write(numbered), "portfolios.2010.cash=5")
+
+
 @pytest.mark.parametrize(
     ("override", "answer"),
     [
@@ -306,7 +314,7 @@ def test_overrides_make_the_sections_they_need(write: Write) -> None:
         ("=5", "--set: '' is not an override"),
         ("a..b=5", "--set: 'a..b' is not an override"),
         ("cash=", "--set: 'cash' has no value"),
-        ("portfolios.7.cash=5", "--set: portfolios has no entry '7' (allowed: 0 to 0, or an id: 1)"),
+        ("portfolios.7.cash=5", "--set: portfolios has no entry '7' (allowed: 0 to 0)"),
         ("portfolios.-1.cash=5", "--set: portfolios has no entry '-1'"),
         ("portfolios.x.cash=5", "--set: portfolios has no entry 'x'"),
         ("mode.x=5", "--set: mode is a single value, so mode.x cannot be set"),

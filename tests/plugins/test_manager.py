@@ -186,6 +186,14 @@ def test_a_broken_plugin_is_recorded_and_stops_nobody(add: Add, text: str, reaso
     assert not [name for name in sys.modules if name.endswith("_bad") and "1 / 0" in text]
 
 
+def test_a_file_that_cannot_be_read_is_a_failure_like_any_other(add: Add, tmp_path: Path) -> None:
+    (tmp_path / "gone.py").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "latin.py").write_bytes(b"x = '\xe9'\n")
+    reasons = {item.provider.name: item.reason for item in add().failures()}
+    assert reasons["gone"].startswith("FileNotFoundError")
+    assert reasons["latin"].startswith("SyntaxError")
+
+
 def test_a_provider_registers_all_or_nothing(add: Add) -> None:
     text = HALF + "\n\n@hookimpl\ndef register_brokers():\n    return {'x': Half}\n"
     with pytest.raises(PluginError, match="there is no strategy 'half'"):
