@@ -123,7 +123,7 @@ class Embedded:
             _initialise(files, programs)
         # Nothing of this folder runs: what a stale file says of a pid is about somebody else's process.
         (files.data / "postmaster.pid").unlink(missing_ok=True)
-        socket = files.socket() or files.new_socket()
+        socket = _free_socket(files)
         _launch(files, programs, socket, self.settings)
         _prepare(socket)
         return socket
@@ -167,6 +167,16 @@ def _answering(files: Files) -> Path | None:
     finally:
         connection.close()
     return socket if row and int(row[0]) == expected else None
+
+
+def _free_socket(files: Files) -> Path:
+    """The recorded socket folder, cleared of what a killed server left; a new one where it is gone or another's."""
+    socket = files.socket()
+    if socket is None or count_clients(socket) is not None:
+        return files.new_socket()
+    for leftover in socket.glob(".s.PGSQL.*"):
+        leftover.unlink()
+    return socket
 
 
 def _connect(socket: Path) -> Connection | None:

@@ -143,7 +143,8 @@ def make_home(files: Files) -> None:
         files.home.mkdir(mode=0o700)
         give(files.home, files.account)
     for leftover in files.home.glob("data.new-*"):
-        shutil.rmtree(leftover)
+        # Its initdb may still be at work, having lost its parent; what it leaves goes at the next start.
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def make_state_folder() -> None:

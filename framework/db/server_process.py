@@ -56,12 +56,18 @@ def is_postmaster_of(pid: int, data: Path) -> bool:
 
 
 def postmaster_pid(data: Path) -> int | None:
-    """The running server's pid as ``postmaster.pid`` has it, if the process is what the file claims."""
+    """The pid of the server whose command line names this data directory, ``None`` if there is none.
+
+    ``postmaster.pid`` is a hint, no more: a stale one names somebody else's process, and it may be gone.
+    """
     try:
         pid = int((data / "postmaster.pid").read_text().split("\n", 1)[0])
-    except (FileNotFoundError, ValueError):
-        return None
-    return pid if pid > 0 and is_postmaster_of(pid, data) else None
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        pid = 0
+    if pid > 0 and is_postmaster_of(pid, data):
+        return pid
+    running = (int(each.name) for each in Path("/proc").glob("[1-9]*"))
+    return next((pid for pid in running if is_postmaster_of(pid, data)), None)
 
 
 def launch(command: list[str], log_file: Path, account: Account) -> int:

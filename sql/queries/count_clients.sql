@@ -1,3 +1,5 @@
--- Purpose: how many clients are connected to the whole server, the asking one left out.
+-- Purpose: how many clients are connected to the whole server, those that only look after it left out.
 -- Locks: none.
-SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+SELECT count(*)
+FROM pg_stat_activity
+WHERE backend_type = 'client backend' AND application_name <> 'engine-embedded'
