@@ -46,7 +46,7 @@ def run_command(arguments: Sequence[str]) -> int:
     _log.debug("python and imports took %.0f ms of processor time", time.process_time() * 1e3)
     try:
         app = _app(_typed(rest))
-        status = app(args=rest, prog_name="engine", standalone_mode=False)
+        status = app(args=rest or ["--help"], prog_name="engine", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
         # who reads us has gone (`engine plugins | head`): no message, and none from Python's own flush at exit
@@ -103,9 +103,7 @@ def _explain(error: Exception, debug: bool, formatter: SafeFormatter) -> int:
 
 def _app(typed: str | None) -> typer.Typer:
     """The program with the typed command imported; the others only say what they are."""
-    app = typer.Typer(
-        name="engine", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=_HELP
-    )
+    app = typer.Typer(name="engine", pretty_exceptions_enable=False, add_completion=False, help=_HELP)
     app.callback()(_root)
     found = _commands()
     if typed is not None and typed not in found:

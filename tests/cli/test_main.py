@@ -68,6 +68,11 @@ def test_help_lists_every_command(engine: Engine) -> None:
     assert all(name in text and command.help.split(":")[0] in text for name, command in COMMANDS.items())
 
 
+def test_nothing_typed_is_a_question_for_help(engine: Engine) -> None:
+    assert engine() == engine("--help")
+    assert engine().returncode == 0
+
+
 def test_the_version_is_the_distributions(engine: Engine) -> None:
     from importlib.metadata import version
 
