@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import difflib
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -79,8 +81,8 @@ def check_calendar(name: str) -> None:
     """
     if name in CONTINUOUS:
         return
-    import exchange_calendars
-
+    with _quiet():
+        import exchange_calendars
     known = sorted({*exchange_calendars.get_calendar_names(include_aliases=True), *CONTINUOUS})
     if name in known:
         return
@@ -269,19 +271,25 @@ def _known_years(calendar: str, start: date, end: date) -> tuple[date, date]:
 
 
 def _build(calendar: str, start: date, end: date) -> Any:
-    import exchange_calendars
-
     try:
-        with warnings.catch_warnings():
-            # The library uses parts of pandas that newer versions call deprecated: nothing a user can change.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            warnings.simplefilter("ignore", FutureWarning)
+        with _quiet():
+            import exchange_calendars
+
             return exchange_calendars.get_calendar(calendar, start=start, end=end)
     except (ValueError, NotImplementedError) as error:
         raise ConfigError(
             f"the exchange_calendars library cannot build calendar {calendar!r} for {start} to {end}: "
             f"{str(error)[:200]}. Use another calendar, such as one of the same holidays"
         ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The library uses parts of pandas that other versions call deprecated: nothing that a user can change."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
 
 
 def _continuous(calendar: str, start: date, end: date) -> Sessions:
