@@ -14,7 +14,7 @@ _GITIGNORE = "# what engine makes: the embedded database, reports\n.engine/\nrun
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The workspace; made where it is missing.")] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The workspace; made where it is missing.")] = Path(),
 ) -> None:
     """Write a workspace: a demo config, an empty plugins folder, a .gitignore. Nothing that is there is changed.
 

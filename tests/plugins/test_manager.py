@@ -155,6 +155,59 @@ def test_a_limit_that_names_nothing_is_an_error(add: Add) -> None:
         add(only=["hlaf"], half=HALF)
 
 
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Puts a distribution ``acme 1.2`` on the path, with these entry points and modules."""
+    before = set(sys.modules)
+
+    def install(points: str, **modules: str) -> None:
+        info = tmp_path / "site" / "acme-1.2.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.2\n")
+        (info / "entry_points.txt").write_text(f"[portfolio_engine.plugins]\n{points}\n")
+        for name, text in modules.items():
+            (tmp_path / "site" / f"{name}.py").write_text(text)
+        monkeypatch.syspath_prepend(str(tmp_path / "site"))
+
+    yield install
+    for name in set(sys.modules) - before:
+        if name.startswith("acme"):
+            del sys.modules[name]
+
+
+def test_an_installed_distribution_is_found_with_its_provenance(installed: Callable[..., None]) -> None:
+    installed("alpha = acme_alpha\nbeta = acme_beta", acme_alpha=HALF, acme_beta="import nowhere")
+    manager = PluginManager.load()
+    found = manager.get("strategy", "half")
+    assert (found.provider, found.origin, found.version) == ("acme:alpha", "acme 1.2", "1.2")
+    assert "acme:beta: ModuleNotFoundError: No module named 'nowhere'" in failure(manager)
+
+
+def test_a_listed_module_that_fails_does_not_take_the_others_with_it(installed: Callable[..., None]) -> None:
+    listing = "PLUGIN_MODULES = ('acme_good', 'acme_bad', 'acme_gone')"
+    installed("all = acme_all", acme_all=listing, acme_good=HALF, acme_bad="1 / 0")
+    manager = PluginManager.load()
+    assert manager.get("strategy", "half").provider == "acme:all"
+    assert [item.reason.partition(" (")[0] for item in manager.failures()] == [
+        "acme_bad: ZeroDivisionError: division by zero",
+        "acme_gone: ModuleNotFoundError: No module named 'acme_gone'",
+    ]
+
+
+def test_a_wrong_list_of_modules_is_answered(installed: Callable[..., None]) -> None:
+    installed("all = acme_all", acme_all="PLUGIN_MODULES = 'acme_all'")
+    assert (
+        failure(PluginManager.load()) == "acme:all: PLUGIN_MODULES was 'acme_all'; it must be a tuple of module names"
+    )
+
+
+@pytest.mark.parametrize("name", ["acme", "alpha", "acme:alpha"])
+def test_an_installed_distribution_is_asked_for_by_any_of_its_names(installed: Callable[..., None], name: str) -> None:
+    installed("alpha = acme_alpha\nbeta = acme_beta", acme_alpha=HALF, acme_beta=HALF.replace('"half"', '"b"'))
+    assert PluginManager.load(only=[name]).get("strategy", "half")
+    assert "half" not in {item.name for item in PluginManager.load(only=[]).listing()}
+
+
 # --- broken ones ---------------------------------------------------------------------------------------------------
 
 
