@@ -1,4 +1,5 @@
 -- Purpose: the table of what ran; made before the first migration.
+-- Locks: only a new table.
 CREATE TABLE schema_migrations (
     name       varchar(100) COLLATE "C" PRIMARY KEY,
     checksum   varchar(64) COLLATE "C" NOT NULL,

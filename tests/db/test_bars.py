@@ -127,28 +127,27 @@ def test_writing_twice_in_one_transaction_works(pool):
     assert report.identical == 1
 
 
-@pytest.mark.parametrize(
-    ("row", "why"),
-    [
-        (("BAD", "2020-01-02", 1, 1, -1, 1, 10), "low -1"),
-        (("BAD", "2020-01-02", 1, 1, 0, 1, 10), "low 0"),
-        (("BAD", "2020-01-02", np.nan, 1, 1, 1, 10), "open nan"),
-        (("BAD", "2020-01-02", 1, np.inf, 1, 1, 10), "high inf"),
-        (("BAD", "2020-01-02", 1, 9.3e9, 1, 1, 10), "high 9300000000"),
-        (("BAD", "2020-01-02", 1, 0.5, 1, 1, 10), "high 0.5"),
-        (("BAD", "2020-01-02", 1, 2, 1, 3, 10), "close 3"),
-        (("BAD", "2020-01-02", 1, 1, 1, 1, -5), "volume -5"),
-        (("BAD", "2020-01-02", 1, 1, 1, 1, np.nan), "volume nan"),
-        (("BAD", "2020-01-02", 1, 1, 1, 1, 1e300), "volume 1e"),
-        (("BAD", "2020-01-02", 1e-10, 1e-10, 1e-10, 1e-10, 1), "low 1e-10"),
-        (("BAD", "NaT", 1, 1, 1, 1, 1), "NaT"),
-    ],
+UNUSABLE = (
+    (("BAD", "2020-01-02", 1, 1, -1, 1, 10), "low -1"),
+    (("BAD", "2020-01-02", 1, 1, 0, 1, 10), "low 0"),
+    (("BAD", "2020-01-02", np.nan, 1, 1, 1, 10), "open nan"),
+    (("BAD", "2020-01-02", 1, np.inf, 1, 1, 10), "high inf"),
+    (("BAD", "2020-01-02", 1, 9.3e9, 1, 1, 10), "high 9300000000"),
+    (("BAD", "2020-01-02", 1, 0.5, 1, 1, 10), "high 0.5"),
+    (("BAD", "2020-01-02", 1, 2, 1, 3, 10), "close 3"),
+    (("BAD", "2020-01-02", 1, 1, 1, 1, -5), "volume -5"),
+    (("BAD", "2020-01-02", 1, 1, 1, 1, np.nan), "volume nan"),
+    (("BAD", "2020-01-02", 1, 1, 1, 1, 1e300), "volume 1e"),
+    (("BAD", "2020-01-02", 1e-10, 1e-10, 1e-10, 1e-10, 1), "low 1e-10"),
+    (("BAD", "NaT", 1, 1, 1, 1, 1), "NaT"),
 )
-def test_a_bar_that_cannot_be_stored_is_named_and_nothing_is_written(pool, row, why):
-    bars = make_bars([flat("A", "2020-01-02", 1), row])
-    with pytest.raises(DataError, match="BAD") as error:
-        store(pool, bars)
-    assert why in str(error.value)
+
+
+def test_a_bar_that_cannot_be_stored_is_named_and_nothing_is_written(pool):
+    for row, why in UNUSABLE:
+        with pytest.raises(DataError, match=r"1 bars cannot be stored, first: BAD") as error:
+            store(pool, make_bars([flat("A", "2020-01-02", 1), row]))
+        assert why in str(error.value)
     assert len(load(pool, ["A"])) == 0
 
 

@@ -154,6 +154,7 @@ def test_processes_that_start_at_once_share_one_server(make):
     assert len(answers) == 1, answers
 
 
+@pytest.mark.slow
 def test_a_killed_owner_leaves_a_server_that_the_next_process_uses(make):
     server = make()
     code = (
@@ -171,6 +172,7 @@ def test_a_killed_owner_leaves_a_server_that_the_next_process_uses(make):
     assert server.status().pid == pid
 
 
+@pytest.mark.slow
 def test_a_start_killed_half_way_does_not_spoil_the_folder(make):
     server = make()
     code = (
@@ -218,6 +220,7 @@ def test_a_foreign_pid_in_postmaster_pid_is_neither_believed_nor_signalled(share
         stranger.kill()
 
 
+@pytest.mark.slow
 def test_another_server_that_answers_at_the_socket_is_not_taken_for_ours(make):
     one, two = make(), make()
     one.start(), two.start()
@@ -254,7 +257,7 @@ def test_stop_ends_the_server_and_says_whether_it_ran(shared):
 def test_it_stops_by_itself_when_idle_but_not_while_somebody_is_connected(make):
     server = make(idle_seconds=1)
     connection = psycopg2.connect(server.start())
-    time.sleep(2.5)
+    time.sleep(2)
     assert server.status().running, "a connection is use, even a silent one"
     connection.close()
     began = time.monotonic()
@@ -278,6 +281,7 @@ def keeper_pid(server):
     return None
 
 
+@pytest.mark.slow
 def test_a_killed_keeper_is_replaced_at_the_next_start(make):
     server = make(idle_seconds=1)
     server.start()
