@@ -205,7 +205,8 @@ class PluginManager:
     def _nested(self, hint: Any, value: Any, place: Where) -> Any:
         """A parameter's value; where the class wants a plugin and was given its name, that plugin."""
         base = _plugin_class(hint)
-        if base is None or not isinstance(value, (str, Mapping)):
+        ours = base is not None and any(kind.name == base.kind for kind in KINDS)
+        if base is None or not ours or not isinstance(value, (str, Mapping)):
             return value
         with _placed(place):
             name, params, beside = _reference(base.kind, value)

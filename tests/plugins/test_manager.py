@@ -325,6 +325,13 @@ def test_a_wrong_plugin_inside_a_plugin_is_answered(
     assert str(caught.value).startswith(answer)
 
 
+def test_a_plugin_class_of_the_authors_own_is_no_name_to_look_up(add: Add) -> None:
+    text = HALF.replace("import Strategy", "import Plugin, Strategy").replace(
+        "share: float = 0.5", "share: Plugin | str"
+    )
+    assert add(half=text).create("strategy", "half", {"share": "text"}).share == "text"
+
+
 def test_a_constructor_that_crashes_is_a_plugin_error(add: Add) -> None:
     text = HALF.replace("    def on_bar", "    def check(self):\n        raise KeyError('x')\n\n    def on_bar")
     with pytest.raises(PluginError, match=r"strategy 'half' of half could not be made .*KeyError: 'x'"):
