@@ -146,7 +146,8 @@ def timeline(calendar: str, interval: str, timestamps: Times, settle: timedelta 
     if interval == "1d":
         available = closes
     else:
-        opens = np.maximum(opens, timestamps)
+        # Nearly always every bar starts inside its session: then its start is its opening, and no copy is needed.
+        opens = timestamps if (opens <= timestamps).all() else np.maximum(opens, timestamps)
         available = np.minimum(closes, timestamps + np.timedelta64(STEPS[interval], "us"))
     if settle:
         available = available + np.timedelta64(settle, "us")

@@ -99,7 +99,7 @@ def ensure(
     Args:
         pool: of the database.
         source: a file is read whole, and again when its content changed; others are asked for missing dates only.
-        tickers: names, each once.
+        tickers: names.
         interval: of the bars.
         start, end: exchange dates, both included.
         progress: called after each transaction.
@@ -137,7 +137,7 @@ def _jobs(
     with pool.connection() as connection:
         known = read_coverage(connection, key, interval, tickers)
     spans: dict[tuple[date, date], list[str]] = {}
-    for ticker in tickers:
+    for ticker in dict.fromkeys(tickers):
         for span in _lacking(source, ticker, interval, start, end, known.get(ticker)):
             spans.setdefault(span, []).append(ticker)
     for (first, last), names in spans.items():

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framework.data.adjust import Mode, adjust
-from framework.data.calendars import outside_sessions, reading_span, timeline, warmup_start
+from framework.data.calendars import outside_sessions, reading_span, sessions, timeline, warmup_start
 from framework.data.source import DataSource
 from framework.db.bars import read_panel
 from framework.db.market import read_corporate_actions
@@ -80,6 +80,8 @@ def panel_for(
     if first == len(panel):
         raise DataError(f"there is no {interval} bar from {start} to {end}; {reading.describe(stored)}")
     notes = [*dropped, *_silent(panel.rows(first, len(panel)), stored)]
+    if interval == "1d":
+        notes += _gaps(panel, clock, calendar)
     raw_close = panel.close
     actions: tuple[CorporateAction, ...] = ()
     if source.price_kind() == "adjusted":
@@ -181,3 +183,18 @@ def _silent(panel: Panel, stored: dict[str, tuple[datetime, datetime]]) -> list[
         f"to {stored[ticker][1]:%Y-%m-%d}"
         for ticker in np.array(panel.tickers, dtype=object)[silent]
     ]
+
+
+def _gaps(panel: Panel, clock: Timeline, calendar: str) -> list[str]:
+    """A sentence on daily bars that are missing between a ticker's first and last one; none where all are there."""
+    days = sessions(calendar, clock.session[0].item(), clock.session[-1].item())
+    there = ~np.isnan(panel.close)
+    number = np.searchsorted(days, clock.session)
+    first, last = there.argmax(axis=0), len(panel) - 1 - there[::-1].argmax(axis=0)
+    missing = np.where(there.any(axis=0), number[last] - number[first] + 1 - there.sum(axis=0), 0)
+    lacking = np.flatnonzero(missing)
+    if not len(lacking):
+        return []
+    shown = ", ".join(f"{panel.tickers[column]} {missing[column]}" for column in lacking[:5])
+    more = f" and {len(lacking) - 5} tickers more" if len(lacking) > 5 else ""
+    return [f"sessions of {calendar} without a bar, between a ticker's first and last: {shown}{more}"]

@@ -107,6 +107,19 @@ def test_parquet_indexed_by_time_with_the_ticker_in_the_file_name(tmp_path):
     assert rows(got) == [("AAA", "2020-01-02T14:30:00", 1.0), ("AAA", "2020-01-02T14:31:00", 2.0)]
 
 
+@pytest.mark.parametrize("zone", [None, "America/New_York", "UTC"])
+def test_intraday_parquet_with_and_without_time_zone(tmp_path, zone):
+    stamps = pd.DatetimeIndex(["2020-01-02 09:30", "2020-07-02 09:30"]).tz_localize(zone)
+    frame = pd.DataFrame({"timestamp": stamps, "open": 1, "high": 1, "low": 1, "close": 1, "volume": 1})
+    frame.to_parquet(tmp_path / "AAA.parquet")
+    made = source(tmp_path, "AAA.parquet", timezone=None if zone else "America/New_York")
+    hours = ["09:30:00", "09:30:00"] if zone == "UTC" else ["14:30:00", "13:30:00"]
+    assert [row[1][11:] for row in rows(everything(made, ["AAA"], "1min"))] == hours
+    if zone is None:
+        with pytest.raises(SourceError, match=r"row 1, column 'timestamp'.*time zone"):
+            everything(source(tmp_path, "AAA.parquet"), ["AAA"], "1min")
+
+
 def intraday(*stamps):
     return "timestamp,open,high,low,close,volume\n" + "".join(f"{stamp},1,1,1,1,1\n" for stamp in stamps)
 

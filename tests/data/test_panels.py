@@ -87,6 +87,15 @@ def test_a_silent_ticker_is_noted(sample):
     assert loaded.notes == ("FB has no bar in the range of the run; it has some from 2012-05-18 to 2013-03-01",)
 
 
+def test_missing_sessions_are_noted(sample):
+    with sample.connection() as connection, connection.cursor() as cursor:
+        cursor.execute("DELETE FROM market_data WHERE timestamp::date IN ('2005-02-01', '2005-02-02')")
+        cursor.execute("DELETE FROM market_data WHERE timestamp::date = '2005-03-01' AND ticker = 'IBM'")
+        cursor.execute("DELETE FROM market_data WHERE timestamp::date = '2005-01-03' AND ticker = 'MSFT'")
+    loaded = read(sample, ("AAPL", "IBM", "MSFT"))
+    assert loaded.notes == ("sessions of XNYS without a bar, between a ticker's first and last: AAPL 2, IBM 3, MSFT 2",)
+
+
 def test_an_empty_range_says_what_there_is(sample):
     with pytest.raises(
         DataError,
