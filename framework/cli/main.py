@@ -35,7 +35,7 @@ COMMANDS = {
     "check": Command("framework.cli.check:check", "Say whether a config would run, without running it."),
     "init": Command("framework.cli.init:init", "Write a workspace: demo config, plugins folder, .gitignore."),
     "plugins": Command("framework.cli.plugins:plugins_app", "What is installed, from where, and what failed to load."),
-    "db": Command("framework.cli.db:db_app", "The database: upgrade, status, url, stop."),
+    "db": Command("framework.cli.db:db_app", "The database: upgrade, status, url, stop, backup, restore."),
 }
 
 
@@ -91,6 +91,8 @@ def _explain(error: Exception, debug: bool, formatter: SafeFormatter) -> int:
     if isinstance(error, EngineError):
         text, status = str(error), error.exit_code
     elif hasattr(error, "format_message"):  # usage errors of click, which typer ships under changing names
+        if not error.format_message():
+            return 2  # a group without its command: the help has been shown
         path = getattr(getattr(error, "ctx", None), "command_path", "engine")
         text, status = f"{error.format_message()} (`{path} --help` shows what is allowed)", 2
     else:

@@ -73,6 +73,12 @@ def test_nothing_typed_is_a_question_for_help(engine: Engine) -> None:
     assert engine().returncode == 0
 
 
+def test_a_group_alone_shows_its_help_and_no_complaint(engine: Engine) -> None:
+    done = engine("db")
+    assert (done.returncode, done.stderr) == (2, "")
+    assert "upgrade" in done.stdout
+
+
 def test_the_version_is_the_distributions(engine: Engine) -> None:
     from importlib.metadata import version
 
