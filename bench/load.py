@@ -2,9 +2,10 @@
 
     python bench/load.py [--tickers 500] [--bars 2520] [--repeats 3] [--url URL] [--json]
 
-Without ``--url`` a throw-away embedded server is used. Limits: reading into a panel at most 2 x the time of the same rows
-as text into a sink that does nothing; ingesting from text at least 0.5, from arrays at least 0.4 of the rate of a bare
-``COPY FROM`` into the same indexed table; memory of a load at most 2.5 x the panel's bytes + 40 MB.
+Without ``--url`` a throw-away embedded server is used. Limits: reading into a panel at most 2 x the time of the same
+rows as text into a sink that does nothing; ingesting from text at least 0.5, from arrays at least 0.4 of the rate of a
+bare ``COPY FROM`` into the same indexed table; memory of a load at most 2.5 x the panel's bytes + 40 MB (the ratio
+shown is to that).
 """
 
 from __future__ import annotations

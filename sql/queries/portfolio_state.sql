@@ -1,6 +1,6 @@
 -- Purpose: the atomic state query: cash and positions of one moment, in one row. No cash row yet: nulls.
 -- Parameters: portfolio_id.
--- Locks: none (one statement sees one snapshot). Cost: as latest_cash and latest_positions.
+-- Locks: none (one statement sees one snapshot). Cost: as latest_cash and latest_positions, which says how it works.
 -- Arrays, not JSON: numeric stays exact. All arrays are in ticker order.
 WITH RECURSIVE latest_cash AS (
     SELECT notional, currency, timestamp
@@ -8,30 +8,24 @@ WITH RECURSIVE latest_cash AS (
     WHERE portfolio_id = %(portfolio_id)s
     ORDER BY timestamp DESC, id DESC
     LIMIT 1
-), held AS (
+), latest_positions AS (
     (
-        SELECT ticker FROM positions_book
+        SELECT ticker, quantity, updated_at
+        FROM positions_book
         WHERE portfolio_id = %(portfolio_id)s
-        ORDER BY ticker LIMIT 1
+        ORDER BY ticker, updated_at DESC, position_id DESC
+        LIMIT 1
     )
     UNION ALL
-    SELECT (
-        SELECT book.ticker FROM positions_book AS book
-        WHERE book.portfolio_id = %(portfolio_id)s AND book.ticker > held.ticker
-        ORDER BY book.ticker LIMIT 1
-    )
-    FROM held
-    WHERE held.ticker IS NOT NULL
-), latest_positions AS (
-    SELECT latest.ticker, latest.quantity, latest.updated_at
-    FROM held
+    SELECT following.*
+    FROM latest_positions
     CROSS JOIN LATERAL (
         SELECT ticker, quantity, updated_at
         FROM positions_book
-        WHERE portfolio_id = %(portfolio_id)s AND ticker = held.ticker
-        ORDER BY updated_at DESC, position_id DESC
+        WHERE portfolio_id = %(portfolio_id)s AND ticker > latest_positions.ticker
+        ORDER BY ticker, updated_at DESC, position_id DESC
         LIMIT 1
-    ) AS latest
+    ) AS following
 ), positions_data AS (
     SELECT
         coalesce(array_agg(ticker::text ORDER BY ticker), '{}') AS tickers,
