@@ -5,19 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from framework.engine.fills import FillLog
+from framework.engine.fills import Block, FillLog
+from framework.errors import StrategyError
 from framework.model.money import LOT_SLACK, MICRO, to_micro
 from framework.model.panel import Floats, Panel, forward_fill
 from framework.model.result import Unfilled
 from framework.trading.costs import Costs
 from framework.trading.trim import trim
 
-Columns = NDArray[np.int64]
-
-#: Below this many tickers a row's value is summed from left to right, as the scalar path does.
-FEW_TICKERS = 8
+#: Cells (bars × tickers) valued at once.
+_VALUE_CELLS = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,7 @@ class Account:
         self.cash = to_micro(terms.opening_cash)
         self.lots = np.zeros(len(panel.tickers))
         self.closes = _last_closes(panel.close)
+        self.has_gaps = self.closes is not panel.close
         self.opens = panel.open
         self.volumes = panel.volume
         self.fills = FillLog()
@@ -57,29 +56,49 @@ class Account:
         #: Micros that one lot is worth at a price of 1.
         self.unit = MICRO / terms.lots_per_share
         self.usable = 1.0 - terms.cash_buffer
-        #: Equity and cash in micros at each close; rows before ``valued`` are final.
+        #: Equity and cash in micros at each close; rows before ``valued`` are final or put off.
         self.equity = np.zeros(len(panel))
         self.cash_rows = np.zeros(len(panel))
         self.valued = first
-        self.few = len(panel.tickers) < FEW_TICKERS
+        self._spans: list[tuple[int, int, Floats, float]] = []
+        self._span_rows = 0
+        self._block = max(1, _VALUE_CELLS // max(1, len(panel.tickers)))
+        self._charged = terms.costs.commission is not None
+        self._impact = terms.costs.slippage is not None and terms.costs.slippage.uses_quantity
 
     def value_to(self, bar: int) -> float:
-        """Value all rows up to ``bar`` with what is held now; returns the equity at its close, in micros."""
+        """Equity at the close of ``bar`` with what is held now, in micros; the rows before it get theirs in time."""
         start = self.valued
-        if start <= bar:
-            rows = self.closes[start : bar + 1]
-            held = self._row_sums(rows)
-            held *= self.unit
-            held += self.cash
-            self.equity[start : bar + 1] = held
-            self.cash_rows[start : bar + 1] = self.cash
-            self.valued = bar + 1
-        return float(self.equity[bar])
+        if start > bar:
+            return float(self.equity[bar])
+        if start < bar:
+            self._put_off(start, bar)
+        worth = float(np.add.reduce(self.closes[bar] * self.lots)) * self.unit + self.cash
+        self.equity[bar] = worth
+        self.cash_rows[bar] = self.cash
+        self.valued = bar + 1
+        return worth
 
-    def _row_sums(self, rows: Floats) -> Floats:
-        """Σ close × lots for each row, without BLAS, whose order of summation varies."""
-        sums: Floats = np.add.reduce(rows * self.lots, axis=1) if self.few else np.einsum("ij,j->i", rows, self.lots)
-        return sums
+    def _put_off(self, start: int, stop: int) -> None:
+        """Note what these rows (``stop`` exclusive) are worth; many short spans are valued faster together."""
+        for low in range(start, stop, self._block):
+            high = min(low + self._block, stop)
+            self._spans.append((low, high, self.lots.copy(), self.cash))
+            self._span_rows += high - low
+            if self._span_rows >= self._block:
+                self.catch_up()
+
+    def catch_up(self) -> None:
+        """Value all rows that were put off."""
+        if self._spans:
+            starts, stops, lots, cash = zip(*self._spans, strict=True)
+            lengths = np.subtract(stops, starts)
+            rows = np.concatenate([np.arange(low, high) for low, high in zip(starts, stops, strict=True)])
+            self.cash_rows[rows] = np.repeat(cash, lengths)
+            held = np.add.reduce(self.closes[rows] * np.repeat(lots, lengths, axis=0), axis=1)
+            self.equity[rows] = held * self.unit + self.cash_rows[rows]
+            self._spans.clear()
+            self._span_rows = 0
 
     def take_values(self, stop: int, lots_rows: Floats, cash_rows: Floats) -> None:
         """Value the rows not yet valued up to ``stop`` (exclusive) with a position and cash for each.
@@ -97,7 +116,8 @@ class Account:
 
     def spendable(self, bar: int) -> float:
         """What target weights are fractions of, in micros: equity at the close of ``bar`` without the buffer."""
-        return max(0.0, self.value_to(bar) * self.usable)
+        amount = self.value_to(bar) * self.usable
+        return amount if amount > 0.0 else 0.0
 
     # What a strategy's context reads.
 
@@ -158,72 +178,64 @@ class Account:
     # The fast path: target weights, all fillable at the next open, as arrays.
 
     def rebalance(
-        self, bar: int, columns: Columns, lots_per_micro: Floats, buy_prices: Floats, sell_prices: Floats
+        self, bar: int, lots_per_micro: Floats, block: Block, start: int, stop: int, sell_prices: Floats | None
     ) -> None:
-        """Move ``columns`` to target weights: sized on the close of ``bar``, filled at the open of the next row.
+        """Move tickers to target weights: sized on the close of ``bar``, filled at the open of the next row.
 
         Args:
-            bar: row decided on; the next row must hold an open for each of ``columns``.
-            columns: shape ``(K,)``, rising.
+            bar: row decided on; the next row must hold an open for each of the tickers.
             lots_per_micro: shape ``(K,)``: weight / (last close × unit), so that times equity it is the target in lots.
-            buy_prices, sell_prices: shape ``(K,)``, micros per lot, slippage included.
+            block: its entries ``start`` to ``stop`` name the tickers (rising) and hold the prices of buys (micros per
+                lot, slippage included); they become the fills.
+            sell_prices: shape ``(K,)``, where they differ from those of buys.
         """
-        target = np.trunc(lots_per_micro * self.spendable(bar) + LOT_SLACK)
-        count = len(columns)
-        start, stop = self.fills.reserve(count)
-        lots, price = self.fills.lots[start:stop], self.fills.price[start:stop]
-        np.subtract(target, self.lots.take(columns), out=lots)
-        self._price_into(price, bar + 1, columns, lots, buy_prices, sell_prices)
-        after = self._cash_after(start, stop)
-        if after < 0.0 and (lots > 0.0).any():
-            before = target - lots
-            after = self._trim(bar, columns, start, stop)
-            target = before + lots
-        self.fills.ticker[start:stop] = columns
+        columns, lots = block.ticker[start:stop], block.lots[start:stop]
+        target = lots_per_micro * self.spendable(bar)
+        target += LOT_SLACK
+        np.trunc(target, out=target)
+        np.subtract(target, self.lots[columns], out=lots)
+        if sell_prices is not None:
+            np.copyto(block.price[start:stop], sell_prices, where=lots < 0.0)
+        elif self._impact:
+            self._price_by_quantity(block, bar + 1, start, stop)
+        after = self._cash_after(block, start, stop)
+        if not after >= 0.0:  # NaN too
+            require_finite(lots_per_micro)
+            if (lots > 0.0).any():
+                before = target - lots
+                after = self._trim(block, bar, start, stop)
+                target = before + lots
         self.lots[columns] = target
         self.cash = after
-        self.fills.commit(bar, bar + 1, count)
 
-    def _price_into(
-        self, price: Floats, bar: int, columns: Columns, lots: Floats, buy_prices: Floats, sell_prices: Floats
-    ) -> None:
-        model = self.terms.costs.slippage
-        if model is not None and model.uses_quantity:
-            price[:] = [self.price(bar, int(c), float(n)) for c, n in zip(columns, lots, strict=True)]
-        elif buy_prices is sell_prices:
-            price[:] = buy_prices
-        else:
-            price[:] = np.where(lots > 0.0, buy_prices, sell_prices)
+    def _price_by_quantity(self, block: Block, bar: int, start: int, stop: int) -> None:
+        cells = zip(block.ticker[start:stop].tolist(), block.lots[start:stop].tolist(), strict=True)
+        block.price[start:stop] = [self.price(bar, column, lots) for column, lots in cells]
 
-    def _cash_after(self, start: int, stop: int) -> float:
-        """Cash once the fills in these rows of the log are paid, in micros; notes notional and fees beside them."""
-        log = self.fills
-        lots, price, notional = log.lots[start:stop], log.price[start:stop], log.notional[start:stop]
+    def _cash_after(self, block: Block, start: int, stop: int) -> float:
+        """Cash once these entries of the block are paid, in micros; notes notional and fees beside them."""
+        lots, price, notional = block.lots[start:stop], block.price[start:stop], block.notional[start:stop]
         np.multiply(lots, price, out=notional)
         np.rint(notional, out=notional)
         after = self.cash - float(np.add.reduce(notional))
-        if self.terms.costs.commission is not None:
+        if self._charged:
             fees = self._fees(lots, price, notional)
-            log.fees[start:stop] = fees
+            block.fees[start:stop] = fees
             after -= float(np.add.reduce(fees))
         return after
 
-    def _trim(self, bar: int, columns: Columns, start: int, stop: int) -> float:
-        """Cut the buys in these rows of the log to what cash allows after the sells; returns cash after all."""
-        log = self.fills
-        lots = log.lots[start:stop]
+    def _trim(self, block: Block, bar: int, start: int, stop: int) -> float:
+        """Cut the buys among these entries to what cash allows after the sells; returns cash after all."""
+        columns, lots, price = block.ticker[start:stop], block.lots[start:stop], block.price[start:stop]
         buys = np.flatnonzero(lots > 0.0)
-        wanted = lots[buys]
+        wanted = lots[buys].tolist()
         lots[buys] = 0.0
-        free = self._cash_after(start, stop)
-        prices = log.price[start:stop][buys]
-        kept = self.affordable(free, wanted.tolist(), prices.tolist())
+        free = self._cash_after(block, start, stop)
+        kept = self.affordable(free, wanted, price[buys].tolist())
         lots[buys] = kept
-        for column, want, keep, price in zip(
-            columns[buys].tolist(), wanted.tolist(), kept, prices.tolist(), strict=True
-        ):
-            self.note_trimmed(bar + 1, column, want - keep, price)
-        return self._cash_after(start, stop)
+        for column, want, keep, at in zip(columns[buys].tolist(), wanted, kept, price[buys].tolist(), strict=True):
+            self.note_trimmed(bar + 1, column, want - keep, at)
+        return self._cash_after(block, start, stop)
 
     # Shared with the order-by-order path.
 
@@ -243,8 +255,18 @@ class Account:
         self.unfilled.append(Unfilled(bar, column, lots / self.terms.lots_per_share, reason))
 
 
+def require_finite(weights: Floats) -> None:
+    """Refuse infinite target weights.
+
+    Raises:
+        StrategyError: there is one.
+    """
+    infinite = weights[np.isinf(weights)]
+    if len(infinite):
+        raise StrategyError(f"target_weights was given {infinite[0]}; weights must be finite, or NaN (leave)")
+
+
 def _last_closes(close: Floats) -> Floats:
     """Each ticker's last close at each bar; 0 before its first, where nothing can be held."""
     filled = forward_fill(close)
-    never = np.isnan(filled)
-    return np.where(never, 0.0, filled) if never.any() else filled
+    return filled if filled is close else np.nan_to_num(filled, copy=False, nan=0.0)

@@ -1,89 +1,63 @@
-"""The growing list of a simulation's fills, kept as columns: written in place, no object per fill."""
+"""A simulation's fills as columns: computed in place, no object per fill."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+from numpy.typing import NDArray
 
 from framework.model.money import MICRO
 from framework.model.panel import Floats
 from framework.model.result import Ints, Trades
 
-_CAPACITY = 1 << 16
+#: Fills that are packed together where their number is not known beforehand.
+BLOCK = 1 << 15
+
+#: Of ticker, decided, filled, lots, price, notional, fees.
+_KINDS = (np.int64, np.int64, np.int64, np.float64, np.float64, np.float64, np.float64)
 
 
-@dataclass(frozen=True, eq=False)
-class _Chunk:
-    ticker: Ints
-    decided: Ints
-    filled: Ints
-    lots: Floats
-    price: Floats
-    notional: Floats
-    fees: Floats
+class Block:
+    """Room for a number of fills, a column each; what stays at zero lots is no fill and is dropped.
+
+    ``lots`` and ``notional`` are signed, ``price`` is in micros per lot, ``notional`` and ``fees`` in micros. Each
+    fills on the bar after the one it was decided on.
+    """
+
+    def __init__(self, ticker: Ints, decided: Ints, price: Floats) -> None:
+        count = len(ticker)
+        self.ticker, self.decided = ticker, decided
+        self.lots, self.price, self.notional, self.fees = np.zeros(count), price, np.zeros(count), np.zeros(count)
+
+    @classmethod
+    def empty(cls, count: int) -> Block:
+        """Room for ``count`` fills of any ticker and bar."""
+        return cls(np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64), np.zeros(count))
 
 
 class FillLog:
-    """Fills as they happen. ``lots`` and ``notional`` are signed; entries of zero lots (no order) are dropped.
-
-    A caller reserves room with :meth:`reserve`, computes straight into the column slices, and closes the batch with
-    :meth:`commit`.
-    """
+    """All fills so far."""
 
     def __init__(self) -> None:
-        self._chunks: list[_Chunk] = []
-        self._batches: list[tuple[int, int, int]] = []
-        self._used = 0
-        self._allocate(_CAPACITY)
+        self._chunks: list[tuple[NDArray[np.generic], ...]] = []
+        self._single: list[tuple[int, int, int, float, float, float, float]] = []
 
-    def _allocate(self, capacity: int) -> None:
-        self.capacity = capacity
-        self.ticker = np.empty(capacity, dtype=np.int64)
-        self.lots, self.price, self.notional = np.empty(capacity), np.empty(capacity), np.empty(capacity)
-        self.fees = np.zeros(capacity)
+    def add(self, fill: tuple[int, int, int, float, float, float, float]) -> None:
+        """Keep one fill: ``(ticker, decided, filled, lots, price, notional, fees)``."""
+        self._single.append(fill)
+        if len(self._single) == BLOCK:
+            self._pack()
 
-    def reserve(self, count: int) -> tuple[int, int]:
-        """Room for ``count`` fills: the slice bounds to write at in each column."""
-        if self._used + count > self.capacity:
-            self._flush()
-            if count > self.capacity:
-                self._allocate(count)
-        return self._used, self._used + count
+    def _pack(self) -> None:
+        if self._single:
+            self._chunks.append(tuple(np.array(column) for column in zip(*self._single, strict=True)))
+            self._single.clear()
 
-    def commit(self, decided: int, filled: int, count: int) -> None:
-        """Keep the last reserved entries as fills of bar ``filled``, decided on bar ``decided``."""
-        self._batches.append((decided, filled, count))
-        self._used += count
-
-    def add(
-        self, decided: int, filled: int, ticker: int, lots: float, price: float, notional: float, fees: float
-    ) -> None:
-        """Keep one fill."""
-        row, _ = self.reserve(1)
-        self.ticker[row], self.lots[row], self.price[row] = ticker, lots, price
-        self.notional[row], self.fees[row] = notional, fees
-        self.commit(decided, filled, 1)
-
-    def _flush(self) -> None:
-        if not self._used:
-            return
-        decided, filled, counts = np.array(self._batches, dtype=np.int64).T
-        kept = np.flatnonzero(self.lots[: self._used])
-        self._chunks.append(
-            _Chunk(
-                self.ticker[kept],
-                np.repeat(decided, counts)[kept],
-                np.repeat(filled, counts)[kept],
-                self.lots[kept],
-                self.price[kept],
-                self.notional[kept],
-                self.fees[kept],
-            )
-        )
-        self._batches.clear()
-        self._used = 0
-        self.fees[:] = 0.0
+    def close(self, block: Block) -> None:
+        """Keep the fills of a block."""
+        kept = np.flatnonzero(block.lots)
+        if len(kept):
+            decided, amounts = block.decided[kept], (block.lots, block.price, block.notional, block.fees)
+            self._chunks.append((block.ticker[kept], decided, decided + 1, *(column[kept] for column in amounts)))
 
     def trades(self, opens: Floats, closes: Floats, lots_per_share: float) -> Trades:
         """All fills in booking order: by bar, sells first, then buys, each in ticker order.
@@ -93,12 +67,9 @@ class FillLog:
             closes: shape ``(T, N)``, last closes, which orders were decided on.
             lots_per_share: of this portfolio.
         """
-        self._flush()
-        columns = {name: self._column(name) for name in ("ticker", "decided", "filled")}
-        lots, price, notional, fees = (self._column(name) for name in ("lots", "price", "notional", "fees"))
-        sequence = (columns["filled"] * 2 + (lots > 0.0)) * opens.shape[1] + columns["ticker"]
-        order = np.argsort(sequence, kind="stable")
-        ticker, decided, filled = (columns[name][order].astype(np.int64) for name in ("ticker", "decided", "filled"))
+        ticker, decided, filled, lots, price, notional, fees = self._columns()
+        order = np.argsort((filled * 2 + (lots > 0.0)) * opens.shape[1] + ticker, kind="stable")
+        ticker, decided, filled = ticker[order], decided[order], filled[order]
         return Trades(
             ticker=ticker,
             decided=decided,
@@ -111,5 +82,8 @@ class FillLog:
             fees=fees[order] / MICRO,
         )
 
-    def _column(self, name: str) -> Floats:
-        return np.concatenate([getattr(chunk, name) for chunk in self._chunks] or [np.empty(0)])
+    def _columns(self) -> tuple[Ints, Ints, Ints, Floats, Floats, Floats, Floats]:
+        self._pack()
+        columns = zip(*self._chunks, strict=True) if self._chunks else ([np.empty(0)] for _ in _KINDS)
+        made = [np.concatenate(parts).astype(kind, copy=False) for parts, kind in zip(columns, _KINDS, strict=True)]
+        return tuple(made)  # type: ignore[return-value]

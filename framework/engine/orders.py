@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from framework.engine.account import Account
+from framework.engine.account import Account, require_finite
 from framework.model.money import cut
 from framework.model.panel import Floats
 from framework.trading.context import OrderRequest
@@ -38,6 +38,7 @@ class OrderBook:
 
     def target_weights(self, bar: int, columns: NDArray[np.int64], weights: Floats) -> None:
         """Size target weights on the close of ``bar`` and queue the orders that reach them."""
+        require_finite(weights)
         spendable = self.account.spendable(bar)
         for column, weight in zip(columns.tolist(), weights.tolist(), strict=True):
             close = float(self.account.closes[bar, column])
@@ -134,6 +135,6 @@ class OrderBook:
     def _book(self, bar: int, order: Waiting, lots: float, price: float) -> None:
         account = self.account
         notional, fees = float(round(lots * price)), account.fee(abs(lots), price)
-        account.fills.add(order.decided, bar, order.column, lots, price, notional, fees)
+        account.fills.add((order.column, order.decided, bar, lots, price, notional, fees))
         account.lots[order.column] += lots
         account.cash -= notional + fees

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framework.engine.account import Account, Terms
-from framework.engine.few import rebalance_few
+from framework.engine.few import FEW_ORDERS, FEW_TICKERS, Trader, rebalance_few
+from framework.engine.fills import BLOCK, Block
 from framework.engine.orders import OrderBook
 from framework.engine.schedule import decision_rows, gather_missed
 from framework.errors import EngineError, StrategyError
 from framework.model.money import MICRO
 from framework.model.panel import Floats, Panel
-from framework.model.result import PortfolioResult
+from framework.model.result import PortfolioResult, Trades
 from framework.model.timeline import Timeline
 from framework.trading.context import Context, Cursor, IndicatorMaker, OrderRequest, SetupContext
 from framework.trading.strategy import Strategy, style
@@ -84,6 +85,7 @@ def simulate(job: Simulation, progress: Progress | None = None) -> PortfolioResu
         run(job, account, book, progress)
         book.end(last)
         account.value_to(last)
+        account.catch_up()
     return _result(job, account, time.perf_counter() - began)
 
 
@@ -114,6 +116,7 @@ def _run_bars(job: Simulation, account: Account, book: OrderBook, progress: Prog
                 progress(row - job.first, len(job.panel) - job.first)
     except Exception as error:
         raise _strategy_error(job, row, error) from error
+    step.close()
 
 
 class _BarStep:
@@ -122,25 +125,27 @@ class _BarStep:
     def __init__(self, account: Account, book: OrderBook, panel: Panel) -> None:
         self._account = account
         self._book = book
-        self._open = panel.open
-        self._last = len(panel) - 1
         with np.errstate(invalid="ignore"):
-            self._all_open: NDArray[np.bool_] = np.all(panel.open > 0.0, axis=1)
-            self._all_known: NDArray[np.bool_] = np.all(account.closes > 0.0, axis=1)
-        slippage = account.terms.costs.slippage
-        self._one_price = slippage is None or slippage.uses_quantity
+            all_open, all_known = np.all(panel.open > 0.0, axis=1), np.all(account.closes > 0.0, axis=1)
+            #: Whether orders decided at a row can be sized there and filled at the next row, whatever the ticker.
+            self._fillable: list[bool] = [*(all_known[:-1] & all_open[1:]).tolist(), False]
+            self._units = account.closes * account.unit
+            self._buy_prices = account.prices(panel.open, 1)
+            slippage = account.terms.costs.slippage
+            one_price = slippage is None or slippage.uses_quantity
+            self._sell_prices = None if one_price else account.prices(panel.open, -1)
+        self._block = Block.empty(BLOCK)
+        self._size, self._used = BLOCK, 0
+        self._trade = Trader(account).trade
 
     def decide(self, row: int, ctx: Context) -> None:
         """Size and send what was asked at this row; clears the asking."""
         weights, orders = ctx.asked_weights, ctx.asked_orders
         ctx.asked_weights = None
         if weights is not None:
-            columns = np.flatnonzero(weights == weights)
+            columns = (weights == weights).nonzero()[0]  # not NaN
             if self._book.waiting or orders or not self._at_once(row, columns, weights):
-                asked = weights[columns]
-                if np.isinf(asked).any():
-                    raise StrategyError(f"target_weights holds {asked[np.isinf(asked)][0]}; weights must be finite")
-                self._book.target_weights(row, columns, asked)
+                self._book.target_weights(row, columns, weights[columns])
         if orders:
             ctx.asked_orders = []
             for order in orders:
@@ -148,17 +153,51 @@ class _BarStep:
 
     def _at_once(self, row: int, columns: NDArray[np.int64], weights: Floats) -> bool:
         """Decide and fill on arrays, if each order can trade at the next open; else do nothing and say no."""
-        if not len(columns) or row >= self._last or not self._all_open[row + 1] or not self._all_known[row]:
+        if not len(columns) or not self._fillable[row]:
             return False
-        account = self._account
-        lots_per_micro = weights.take(columns) / (account.closes[row].take(columns) * account.unit)
-        if not (np.minimum.reduce(lots_per_micro) >= 0.0 and np.add.reduce(lots_per_micro) < np.inf):
+        if len(columns) <= FEW_ORDERS:
+            return self._few_at_once(row, columns.tolist(), weights)
+        if not np.minimum.reduce(weights[columns]) >= 0.0:
             return False
-        opens = self._open[row + 1].take(columns)
-        buy = account.prices(opens, 1)
-        sell = buy if self._one_price else account.prices(opens, -1)
-        account.rebalance(row, columns, lots_per_micro, buy, sell)
+        start, stop = self._used, self._used + len(columns)
+        if stop > self._size:
+            start, stop = self._new_block(len(columns))
+        block, opening = self._block, row + 1
+        block.ticker[start:stop] = columns
+        block.decided[start:stop] = row
+        block.price[start:stop] = self._buy_prices[opening][columns]
+        sell = None if self._sell_prices is None else self._sell_prices[opening][columns]
+        lots_per_micro = weights[columns] / self._units[row][columns]
+        self._account.rebalance(row, lots_per_micro, block, start, stop, sell)
+        self._used = stop
         return True
+
+    def _few_at_once(self, row: int, columns: list[int], weights: Floats) -> bool:
+        asked = [weights.item(column) for column in columns]
+        if not (min(asked) >= 0.0 and max(asked) < np.inf):
+            return False
+        units, opens = self._units[row], self._buy_prices[row + 1]
+        sizes = [weight / units.item(column) for column, weight in zip(columns, asked, strict=True)]
+        buy = [opens.item(column) for column in columns]
+        sell = buy
+        if self._sell_prices is not None:
+            opens = self._sell_prices[row + 1]
+            sell = [opens.item(column) for column in columns]
+        account = self._account
+        cells = (columns, sizes, buy, sell)
+        account.cash = self._trade(row, account.spendable(row), account.lots, account.cash, cells, 0, len(columns))
+        return True
+
+    def _new_block(self, count: int) -> tuple[int, int]:
+        """A block with room for ``count`` fills, at its beginning."""
+        self.close()
+        self._size = max(count, BLOCK)
+        self._block = Block.empty(self._size)
+        return 0, count
+
+    def close(self) -> None:
+        """Hand over the fills."""
+        self._account.fills.close(self._block)
 
 
 def _run_weights(job: Simulation, account: Account, book: OrderBook, progress: Progress | None) -> None:
@@ -174,54 +213,84 @@ def _run_weights(job: Simulation, account: Account, book: OrderBook, progress: P
 
 def _run_chunk(job: Simulation, account: Account, book: OrderBook, weights: Floats, start: int, stop: int) -> None:
     """Decide and fill the rows ``start`` to ``stop``."""
-    rows, columns = np.nonzero(~np.isnan(weights[start:stop]))
+    chunk = weights[start:stop]
+    rows, columns = np.nonzero(chunk == chunk)  # not NaN
     if not len(rows):
         return
     rows += start
-    asked = weights[rows, columns]
-    closes = account.closes[rows, columns]
-    opens = _next_opens(job.panel.open, rows, columns)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        lots_per_micro = asked / (closes * account.unit)
-        clean = (opens > 0.0) & (closes > 0.0) & (asked >= 0.0)
-        buy = account.prices(opens, 1)
-        slippage = account.terms.costs.slippage
-        sell = buy if slippage is None or slippage.uses_quantity else account.prices(opens, -1)
+    cells = _cells(job, account, rows, columns, weights[rows, columns])
     edges = np.concatenate(([0], np.flatnonzero(np.diff(rows)) + 1, [len(rows)]))
-    all_clean = bool(clean.all())
-    if all_clean and account.few and not book.waiting:
-        rebalance_few(account, rows, columns, edges, lots_per_micro, buy, sell)
+    all_clean = bool(cells.clean.all())
+    if all_clean and _is_scalar(FEW_TICKERS - 1, len(job.panel.tickers)) and not book.waiting:
+        rebalance_few(account, rows, edges, cells.as_lists())
         return
-    bars = rows[edges[:-1]].tolist()
-    bounds = edges.tolist()
-    for bar, low, high in zip(bars, bounds[:-1], bounds[1:], strict=True):
-        cut = slice(low, high)
+    few = _is_scalar(FEW_ORDERS, len(rows) / (len(edges) - 1))
+    lists = cells.as_lists() if few else None
+    trade, bounds = Trader(account).trade, edges.tolist()
+    for bar, low, high in zip(rows[edges[:-1]].tolist(), bounds[:-1], bounds[1:], strict=True):
         if book.waiting:
             book.run_to(bar)
-        if all_clean and not book.waiting:
-            account.rebalance(bar, columns[cut], lots_per_micro[cut], buy[cut], buy[cut] if sell is buy else sell[cut])
+        if book.waiting or not (all_clean or cells.clean[low:high].all()):
+            _one_bar(account, book, bar, cells, low, high)
+        elif lists is not None and high - low <= FEW_ORDERS:
+            account.cash = trade(bar, account.spendable(bar), account.lots, account.cash, lists, low, high)
         else:
-            _one_bar(account, book, bar, columns[cut], asked[cut], lots_per_micro[cut], buy[cut], sell[cut], clean[cut])
+            sell = None if cells.sell is None else cells.sell[low:high]
+            account.rebalance(bar, cells.lots_per_micro[low:high], cells.block, low, high, sell)
+    account.fills.close(cells.block)
 
 
-def _one_bar(
-    account: Account,
-    book: OrderBook,
-    bar: int,
-    columns: NDArray[np.int64],
-    asked: Floats,
-    lots_per_micro: Floats,
-    buy: Floats,
-    sell: Floats,
-    clean: NDArray[np.bool_],
-) -> None:
+def _is_scalar(most: int, count: float) -> bool:
+    """Whether there are so few that plain numbers are faster than arrays."""
+    return count <= most
+
+
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """Target weights of a chunk, a value each: weights, sizes, prices, and whether the next open can fill it."""
+
+    asked: Floats
+    lots_per_micro: Floats
+    block: Block
+    sell: Floats | None
+    clean: NDArray[np.bool_]
+
+    def as_lists(self) -> tuple[list[int], list[float], list[float], list[float]]:
+        """Columns, sizes, prices of buys and of sells, for :class:`Trader`."""
+        buy = self.block.price.tolist()
+        sell = buy if self.sell is None else self.sell.tolist()
+        return self.block.ticker.tolist(), self.lots_per_micro.tolist(), buy, sell
+
+
+def _cells(
+    job: Simulation, account: Account, rows: NDArray[np.int64], columns: NDArray[np.int64], asked: Floats
+) -> _Cells:
+    closes = account.closes[rows, columns]
+    opens = _next_opens(job.panel.open, rows, columns)
+    slippage = job.terms.costs.slippage
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return _Cells(
+            asked,
+            asked / (closes * account.unit),
+            Block(columns, rows, account.prices(opens, 1)),
+            None if slippage is None or slippage.uses_quantity else account.prices(opens, -1),
+            (opens > 0.0) & (closes > 0.0) & (asked >= 0.0),
+        )
+
+
+def _one_bar(account: Account, book: OrderBook, bar: int, cells: _Cells, low: int, high: int) -> None:
     """A bar where something waits or cannot trade at the next open: those by the book, the rest on arrays."""
+    columns, asked = cells.block.ticker[low:high], cells.asked[low:high]
     if book.waiting:
         book.target_weights(bar, columns, asked)
         return
-    if clean.any():
-        account.rebalance(bar, columns[clean], lots_per_micro[clean], buy[clean], sell[clean])
-    book.target_weights(bar, columns[~clean], asked[~clean])
+    clean = np.flatnonzero(cells.clean[low:high]) + low
+    if len(clean):
+        block = Block(cells.block.ticker[clean], cells.block.decided[clean], cells.block.price[clean])
+        sell = None if cells.sell is None else cells.sell[clean]
+        account.rebalance(bar, cells.lots_per_micro[clean], block, 0, len(clean), sell)
+        account.fills.close(block)
+    book.target_weights(bar, columns[~cells.clean[low:high]], asked[~cells.clean[low:high]])
 
 
 def _next_opens(opens: Floats, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Floats:
@@ -246,9 +315,9 @@ def _weights(job: Simulation) -> Floats:
             f"portfolio {job.portfolio_id}: strategy {name!r} returned weights of shape {weights.shape}, "
             f"expected {shape} (bars, tickers)"
         )
-    infinite: NDArray[np.int64] = np.argwhere(np.isinf(weights))
-    if len(infinite):
-        row, column = infinite[0].tolist()
+    infinite = np.isinf(weights)
+    if infinite.any():
+        row, column = np.argwhere(infinite)[0].tolist()
         raise StrategyError(
             f"portfolio {job.portfolio_id}: strategy {name!r} returned an infinite weight for "
             f"{job.panel.tickers[column]} at {_bar(job, row)}; weights must be finite or NaN (leave)"
@@ -279,6 +348,7 @@ def _bar(job: Simulation, row: int) -> str:
 def _result(job: Simulation, account: Account, seconds: float) -> PortfolioResult:
     first = job.first
     equity, cash = account.equity[first:] / MICRO, account.cash_rows[first:] / MICRO
+    invested = equity - cash  # never short: gross and net are the same
     trades = account.fills.trades(job.panel.open, account.closes, job.terms.lots_per_share)
     return PortfolioResult(
         portfolio_id=job.portfolio_id,
@@ -290,26 +360,26 @@ def _result(job: Simulation, account: Account, seconds: float) -> PortfolioResul
         first=first,
         equity=equity,
         cash=cash,
-        gross=equity - cash,
-        net=equity - cash,
+        gross=invested,
+        net=invested,
         trades=trades,
         unfilled=tuple(sorted(account.unfilled, key=lambda order: order.bar)),
         trimmed_fills=account.trimmed_fills,
         trimmed_notional=account.trimmed_micro / MICRO,
-        stale_closes=_stale_closes(job, trades.ticker, trades.filled, trades.quantity),
+        stale_closes=_stale_closes(job, trades) if account.has_gaps else 0,
         simulation_seconds=seconds,
     )
 
 
-def _stale_closes(job: Simulation, ticker: NDArray[np.int64], filled: NDArray[np.int64], quantity: Floats) -> int:
+def _stale_closes(job: Simulation, trades: Trades) -> int:
     """How often a held ticker had no bar and was valued at its last close."""
     count = 0
-    missing = np.isnan(job.panel.close[job.first :])
-    for column in np.flatnonzero(missing.any(axis=0)):
-        mine = ticker == column
+    missing: NDArray[np.bool_] = np.isnan(job.panel.close[job.first :])
+    for column in np.flatnonzero(np.any(missing, axis=0)):
+        mine = trades.ticker == column
         if mine.any():
-            held = np.cumsum(quantity[mine])
+            held = np.cumsum(trades.quantity[mine])
             rows = np.flatnonzero(missing[:, column]) + job.first
-            at = np.searchsorted(filled[mine], rows, side="right") - 1
+            at = np.searchsorted(trades.filled[mine], rows, side="right") - 1
             count += int(((at >= 0) & (np.abs(held[at]) > 1e-12)).sum())
     return count

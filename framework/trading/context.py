@@ -122,6 +122,7 @@ class Context:
         "_cursor",
         "_panel",
         "_raw_close",
+        "_shape",
         "_timeline",
         "asked_orders",
         "asked_weights",
@@ -145,6 +146,7 @@ class Context:
         self._cursor = cursor
         self._account = account
         self._columns = {ticker: column for column, ticker in enumerate(panel.tickers)}
+        self._shape = (len(panel.tickers),)
         #: Weights asked for at this bar (NaN: leave), shape ``(N,)``, or None. Read by the engine.
         self.asked_weights: Floats | None = None
         #: Orders asked for at this bar, in order. Read by the engine.
@@ -242,10 +244,13 @@ class Context:
         Raises:
             StrategyError: wrong shape, an unknown ticker, or an infinite weight.
         """
-        asked = self._from_mapping(weights) if isinstance(weights, Mapping) else np.asarray(weights, dtype=np.float64)
-        if asked.shape != (len(self._columns),):
+        if isinstance(weights, np.ndarray) or not isinstance(weights, Mapping):
+            asked = np.asarray(weights, dtype=np.float64)
+        else:
+            asked = self._from_mapping(weights)
+        if asked.shape != self._shape:
             raise StrategyError(
-                f"target_weights was given shape {asked.shape}, expected ({len(self._columns)},): one weight per ticker"
+                f"target_weights was given shape {asked.shape}, expected {self._shape}: one weight per ticker"
             )
         if self.asked_weights is not None:
             asked = np.where(np.isnan(asked), self.asked_weights, asked)
@@ -269,7 +274,7 @@ class Context:
         self.asked_orders.append(OrderRequest(self._column(ticker), float(quantity), is_target))
 
     def _from_mapping(self, weights: Mapping[str, float]) -> Floats:
-        asked = np.full(len(self._columns), np.nan)
+        asked = np.full(self._shape, np.nan)
         for ticker, weight in weights.items():
             asked[self._column(ticker)] = weight
         return asked

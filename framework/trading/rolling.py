@@ -46,10 +46,11 @@ def rolling_min(values: Floats, period: int) -> Floats:
 
 
 def _doubling(values: Floats, period: int, combine: np.ufunc) -> Floats:
-    out = np.full(values.shape, np.nan)
     count = len(values) - period + 1
     if count <= 0 or values.shape[1] == 0:
-        return out
+        return np.full(values.shape, np.nan)
+    out = np.empty(values.shape)
+    out[: period - 1] = np.nan
     block = max(256, 65536 // values.shape[1])
     for start in range(0, count, block):
         stop = min(start + block, count)

@@ -43,10 +43,8 @@ def trim(
 
 
 def _cost(lots: Sequence[float], prices: Sequence[float], fee_of: FeeOf) -> float:
-    return float(
-        sum(
-            round(count * price) + fee_of(count, price)
-            for count, price in zip(lots, prices, strict=True)
-            if count > 0.0
-        )
-    )
+    cost = 0.0
+    for count, price in zip(lots, prices, strict=True):
+        if count > 0.0:
+            cost += round(count * price) + fee_of(count, price)
+    return cost

@@ -8,7 +8,7 @@ from framework import ConfigError, Floats, Ge, Gt, Panel, Strategy, hookimpl, in
 
 
 class Momentum(Strategy):
-    """Ranks tickers by their return over ``lookback`` bars, leaving out the newest ``skip`` (Jegadeesh, Titman 1993)."""
+    """Ranks tickers by return over ``lookback`` bars, leaving out the newest ``skip`` (Jegadeesh, Titman 1993)."""
 
     lookback: Annotated[int, Gt(0)] = 126
     skip: Annotated[int, Ge(0)] = 21

@@ -34,11 +34,13 @@ class SmaCross(Cross):
     def weights(self, panel: Panel) -> Floats:
         """Shape ``(T, N)``."""
         up = indicators.sma(panel.close, self.fast) > indicators.sma(panel.close, self.slow)
-        wanted = np.where(up, self.share(panel.tickers), 0.0)
-        if self.rebalance == "on_signal":
-            wanted[1:][up[1:] == up[:-1]] = np.nan
-            wanted[0, ~up[0]] = np.nan
-        return wanted
+        if self.rebalance == "every_bar":
+            return np.where(up, self.share(panel.tickers), 0.0)
+        changed = up.copy()
+        changed[1:] ^= up[:-1]
+        weights = np.full(up.shape, np.nan)
+        weights[changed] = up[changed] * self.share(panel.tickers)
+        return weights
 
 
 class SmaCrossOnBar(Cross):
@@ -53,12 +55,13 @@ class SmaCrossOnBar(Cross):
     def on_bar(self, ctx: Context) -> None:
         """Compare now with one bar ago."""
         up = self._fast.value > self._slow.value
-        if self.rebalance == "every_bar":
-            ctx.target_weights(np.where(up, self._share, 0.0))
-            return
-        changed = up != (self._fast.previous > self._slow.previous)
-        if changed.any():
-            ctx.target_weights(np.where(changed, np.where(up, self._share, 0.0), np.nan))
+        weights = up * self._share
+        if self.rebalance == "on_signal":
+            before = self._fast.previous > self._slow.previous
+            if up.tobytes() == before.tobytes():  # nothing crossed: the usual bar, and the cheapest way to see it
+                return
+            weights[up == before] = np.nan
+        ctx.target_weights(weights)
 
 
 @hookimpl

@@ -76,7 +76,7 @@ def panel(opens, closes, clock, volume=None):
     return Panel(names, clock.timestamps, opens, high, low, closes, volume)
 
 
-@dataclass
+@dataclass(repr=False)
 class Case:
     panel: Panel
     clock: Timeline

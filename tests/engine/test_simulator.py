@@ -72,12 +72,14 @@ def test_same_trades_and_equity_as_the_reference(case):
         assert mine.quantity.tolist() == [float(trade[2]) for trade in trades]
         assert mine.price.tolist() == [float(trade[3]) for trade in trades]
     else:
-        # Below a millionth of a share an order may or may not exist: floats against 60 digits.
+        # Floats against 60 digits: micros may fall on another buy, and the smallest orders may or may not exist.
         mine_by = _by_bar_and_ticker(zip(mine.filled, mine.ticker, mine.quantity, strict=True))
         for key, quantity in _by_bar_and_ticker(trade[:3] for trade in trades).items():
-            assert mine_by.pop(key, 0.0) == pytest.approx(quantity, abs=2e-6)
-        assert all(abs(quantity) < 2e-6 for quantity in mine_by.values())
-    assert result.equity.tolist() == pytest.approx([float(value) for value in equity], rel=1e-9)
+            assert mine_by.pop(key, 0.0) == pytest.approx(quantity, abs=2e-5)
+        assert all(abs(quantity) < 2e-5 for quantity in mine_by.values())
+    # A fee that ends exactly on half a micro may round either way in floats: a micro per fill.
+    slack = 1e-6 * (1 + len(mine))
+    assert result.equity.tolist() == pytest.approx([float(value) for value in equity], rel=1e-9, abs=slack)
 
 
 def _by_bar_and_ticker(rows):
@@ -96,21 +98,23 @@ def test_both_styles_decide_and_book_the_same(case):
     same(case.run(), case.run(GivenOnBar(case.weights)))
 
 
+@given(cases(sessions=(1, 4), negative=True))
+@settings(max_examples=100, deadline=None)
+def test_both_styles_are_the_same_on_arrays_alone(case):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(simulator, "_is_scalar", lambda most, count: False)
+        patch.setattr(simulator, "FEW_ORDERS", 0)
+        same(case.run(), case.run(GivenOnBar(case.weights)))
+
+
 @given(cases(sessions=(1, 4), max_tickers=6, negative=True))
 @settings(max_examples=200, deadline=None)
 def test_scalar_path_equals_array_path(case):
     with pytest.MonkeyPatch.context() as patch:
         arrays = _count(patch, "rebalance_few")
         fast = case.run()
-    original = simulator.Account.__init__
-
-    def with_arrays(self, *args):
-        original(self, *args)
-        self.few = False
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(simulator.Account, "__init__", with_arrays)
-        patch.setattr(simulator.Account, "_row_sums", lambda self, rows: np.add.reduce(rows * self.lots, axis=1))
+        patch.setattr(simulator, "_is_scalar", lambda most, count: False)
         slow = case.run()
     same(fast, slow)
     clean = not np.isnan(case.panel.close).any() and np.nanmin(case.weights, initial=0.0) >= 0.0
