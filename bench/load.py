@@ -14,7 +14,6 @@ import argparse
 import gc
 import io
 import json
-import shutil
 import sys
 import tempfile
 import time
@@ -85,9 +84,11 @@ def server(url: str | None) -> Iterator[str]:
     workspace = Path(tempfile.mkdtemp(prefix="engine-bench-"))
     workspace.chmod(0o755)
     embedded = Embedded(workspace, settings={"max_wal_size": "8GB"})
-    yield embedded.start()
-    embedded.stop()
-    shutil.rmtree(workspace)
+    try:
+        yield embedded.start()
+    finally:
+        embedded.remove()
+        workspace.rmdir()
 
 
 def seconds(work: Callable[[], Any]) -> float:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import statistics
 import sys
 import tempfile
@@ -53,9 +52,11 @@ def server(url: str | None) -> Iterator[str]:
     workspace = Path(tempfile.mkdtemp(prefix="engine-bench-"))
     workspace.chmod(0o755)
     embedded = Embedded(workspace)
-    yield embedded.start()
-    embedded.stop()
-    shutil.rmtree(workspace)
+    try:
+        yield embedded.start()
+    finally:
+        embedded.remove()
+        workspace.rmdir()
 
 
 @contextmanager

@@ -9,6 +9,7 @@
     ├── NotBuiltYet                  exit 2   a documented part that this version does not have
     ├── DatabaseError                exit 1
     │   ├── DatabaseUnavailable      exit 1   down, refused, or gone in the middle
+    │   ├── DatabaseConflict         exit 1   two transactions got in each other's way; doing it again helps
     │   ├── DatabaseNotReady         exit 2   too old, read-only, or not upgraded
     │   ├── MigrationError           exit 1   a migration failed, or a file of one has changed
     │   ├── EmbeddedServerError      exit 1   the embedded server cannot start or be reached
@@ -26,6 +27,7 @@ stands, so it never holds a secret.
 __all__ = [
     "ConfigError",
     "DataError",
+    "DatabaseConflict",
     "DatabaseError",
     "DatabaseNotReady",
     "DatabaseUnavailable",
@@ -80,6 +82,10 @@ class DatabaseError(EngineError):
 
 class DatabaseUnavailable(DatabaseError):
     """The server cannot be reached, or the connection was lost and retrying did not help."""
+
+
+class DatabaseConflict(DatabaseError):
+    """A deadlock or a serialization failure: the server rolled this transaction back in favour of another."""
 
 
 class DatabaseNotReady(DatabaseError):

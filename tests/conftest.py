@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -36,8 +35,8 @@ def server() -> Iterator[Embedded]:
     embedded = Embedded(workspace, idle_seconds=120, settings=FAST)
     embedded.start()
     yield embedded
-    embedded.stop()
-    shutil.rmtree(workspace)
+    embedded.remove()
+    workspace.rmdir()
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ decided by asking it: a connection must answer with this data directory's own id
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,7 @@ from psycopg2 import sql
 from framework.db.queries import fetch_one
 from framework.db.server_binaries import bin_folder_for
 from framework.db.server_files import Files, give, locate, locked, make_home, open_lock, take
-from framework.db.server_process import end, is_postmaster_of, launch, postmaster_pid
+from framework.db.server_process import Account, end, is_postmaster_of, launch, postmaster_pid
 from framework.db.types import Connection
 from framework.errors import EmbeddedServerError
 
@@ -107,6 +108,16 @@ class Embedded:
         files = locate(self.workspace)
         with locked(files.engine / "lock"):
             return stop_server(files)
+
+    def remove(self) -> None:
+        """Stop the server and delete everything that is its own: data, socket, locks. There is no way back."""
+        files = locate(self.workspace)
+        with locked(files.engine / "lock"):
+            stop_server(files)
+            for folder in (files.home, files.socket()):
+                if folder is not None and folder.is_dir():
+                    shutil.rmtree(folder)
+            shutil.rmtree(files.engine)
 
     def admin_url(self, database: str = "postgres") -> str:
         """URL of the superuser of a running server, for backups and tests; the engine itself never uses it."""
@@ -296,15 +307,7 @@ def _ensure_keeper(files: Files) -> None:
     with open_lock(files.keeper) as file:
         if not take(file):
             return
-    workspace = str(files.engine.parent)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    subprocess.run(
-        [sys.executable, "-m", "framework.db.keeper", workspace],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        check=True,
-        cwd="/",
-        env=environment,
-        start_new_session=True,
-    )
+    command = [sys.executable, "-m", "framework.db.keeper", str(files.engine.parent)]
+    path = os.pathsep.join(filter(None, sys.path))
+    # As the present user, who may have to become the server's to stop it.
+    launch(command, files.engine / "keeper.log", Account(None, None), {"PYTHONPATH": path})

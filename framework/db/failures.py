@@ -7,10 +7,12 @@ from contextlib import contextmanager
 
 import psycopg2
 
-from framework.errors import DatabaseError, DatabaseNotReady, DatabaseUnavailable
+from framework.errors import DatabaseConflict, DatabaseError, DatabaseNotReady, DatabaseUnavailable
 
 # Class 08 is "connection exception"; these say that the server ends the session or is not up yet.
 _SERVER_LEAVES = {"57P01", "57P02", "57P03", "57P05", "25P03"}
+
+_IN_EACH_OTHERS_WAY = {"40001", "40P01"}
 
 
 def is_lost(error: psycopg2.Error) -> bool:
@@ -34,6 +36,8 @@ def translate(error: psycopg2.Error, what: str) -> DatabaseError:
     text = " ".join(str(error).split()) or type(error).__name__
     if is_lost(error):
         return DatabaseUnavailable(f"{what}: the connection to the database was lost ({text})")
+    if error.pgcode in _IN_EACH_OTHERS_WAY:
+        return DatabaseConflict(f"{what}: given up in favour of another transaction ({text}); try again")
     if error.pgcode == "25006":
         return DatabaseNotReady(f"{what}: the database is read-only ({text}); use a primary server that accepts writes")
     if error.pgcode == "42P01":

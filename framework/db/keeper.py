@@ -1,12 +1,11 @@
 """The process that stops an idle embedded server: ``python -m framework.db.keeper WORKSPACE``.
 
-It goes to the background by itself, holds ``.engine/keeper.lock`` while it watches, and ends with the server. Every
-end is under the workspace's lock, and gives up ``keeper.lock`` first, so that a start sees a keeper that stays or none.
+It holds ``.engine/keeper.lock`` while it watches, and ends with the server. Every end is under the workspace's lock,
+and gives up ``keeper.lock`` first, so that a start sees a keeper that stays or none.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -18,9 +17,7 @@ from framework.db.server_process import postmaster_pid
 
 
 def main(arguments: list[str]) -> int:
-    """Leave the caller, then watch; 0 always for the caller."""
-    if os.fork():
-        return 0
+    """Watch the server of one workspace until it is gone."""
     watch(locate(Path(arguments[0])))
     return 0
 

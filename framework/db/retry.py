@@ -1,4 +1,4 @@
-"""Doing work again after the connection was lost."""
+"""Doing work again after the connection was lost, or after another transaction was preferred."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from framework.errors import DatabaseUnavailable
+from framework.errors import DatabaseConflict, DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ def retry(
     longest_wait_seconds: float = 2.0,
     stop: threading.Event | None = None,
 ) -> Result:
-    """Run ``work``; where it ends with a lost or refused connection, run all of it again until the deadline.
+    """Run ``work``; where it ends with a lost connection or in a deadlock, run all of it again until the deadline.
 
     ``work`` takes its own connection from the pool and must be safe to run twice: a read, or a booking with an
     idempotency key. Waits double from ``first_wait_seconds`` and are jittered, so that threads don't come back in step.
@@ -37,7 +37,7 @@ def retry(
         stop: set by another thread, it ends the waiting at once.
 
     Raises:
-        DatabaseUnavailable: of the last attempt; says how often and how long it was tried.
+        DatabaseUnavailable, DatabaseConflict: of the last attempt; says how often and how long it was tried.
     """
     started = time.monotonic()
     pause = stop or threading.Event()
@@ -46,12 +46,12 @@ def retry(
         attempts += 1
         try:
             return work()
-        except DatabaseUnavailable as error:
+        except (DatabaseUnavailable, DatabaseConflict) as error:
             # Jitter spreads the returning threads; it decides nothing that must be reproducible.
             seconds = random.uniform(wait / 2, wait)
             spent = time.monotonic() - started
             if pause.is_set() or spent + seconds > deadline_seconds:
-                raise DatabaseUnavailable(f"{error} (tried {attempts} times in {spent:.1f} s)") from error
+                raise type(error)(f"{error} (tried {attempts} times in {spent:.1f} s)") from error
             log.warning("attempt %d failed, again in %.2f s: %s", attempts, seconds, error)
         pause.wait(seconds)
         wait = min(2 * wait, longest_wait_seconds)

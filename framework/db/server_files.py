@@ -231,7 +231,8 @@ def _account(owned_by: Path) -> Account:
     if os.geteuid() != 0:
         return Account(None, None)
     owner = owned_by.stat()
-    if owner.st_uid != 0:
+    # initdb refuses a user without a name, which the owner of a mounted folder may be.
+    if owner.st_uid != 0 and _has_name(owner.st_uid):
         return Account(owner.st_uid, owner.st_gid)
     try:
         entry = pwd.getpwnam(_UNPRIVILEGED)
@@ -241,6 +242,13 @@ def _account(owned_by: Path) -> Account:
             f"run as an ordinary user, {_ADVICE}"
         ) from None
     return Account(entry.pw_uid, entry.pw_gid)
+
+
+def _has_name(uid: int) -> bool:
+    try:
+        return bool(pwd.getpwuid(uid).pw_name)
+    except KeyError:
+        return False
 
 
 def _give_to_owner_of(folder: Path, path: Path) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,11 +71,11 @@ def postmaster_pid(data: Path) -> int | None:
     return next((pid for pid in running if is_postmaster_of(pid, data)), None)
 
 
-def launch(command: list[str], log_file: Path, account: Account) -> int:
+def launch(command: list[str], log_file: Path, account: Account, environment: Mapping[str, str] | None = None) -> int:
     """Start a process that belongs to nobody: own session, no terminal, output to ``log_file``; its pid."""
-    environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "LOG_FILE": str(log_file)}
+    inherited = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "LOG_FILE": str(log_file)}
     started = subprocess.run(
-        # The shell ends at once and leaves the server to init, so that no caller has to wait for it.
+        # The shell ends at once and leaves the process to init, so that no caller has to wait for it.
         ["/bin/sh", "-c", '"$@" </dev/null >"$LOG_FILE" 2>&1 & echo $!', "sh", *command],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -82,7 +83,7 @@ def launch(command: list[str], log_file: Path, account: Account) -> int:
         text=True,
         check=True,
         cwd="/",
-        env=environment,
+        env={**inherited, **(environment or {})},
         umask=0o077,
         start_new_session=True,
         **account.options(),  # type: ignore[call-overload]

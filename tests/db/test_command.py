@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,8 +24,8 @@ def workspace() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="engine-command-"))
     folder.chmod(0o755)
     yield folder
-    Embedded(folder).stop()
-    shutil.rmtree(folder)
+    Embedded(folder).remove()
+    folder.rmdir()
 
 
 def engine(*arguments, cwd, **environment):

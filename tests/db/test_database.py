@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -35,8 +34,8 @@ def test_the_embedded_server_is_started_and_upgraded():
             assert cursor.fetchone() == (0,)
         opened.close()
     finally:
-        Embedded(workspace).stop()
-        shutil.rmtree(workspace)
+        Embedded(workspace).remove()
+        workspace.rmdir()
 
 
 def test_a_real_server_that_is_not_upgraded_is_refused_and_left_alone(new_database, tmp_path):

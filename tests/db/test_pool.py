@@ -220,6 +220,33 @@ def test_retrying_stops_when_told_to_and_never_for_other_errors():
     assert calls == [1, 2]
 
 
+def test_a_deadlock_is_worked_off_by_doing_one_side_again(pool):
+    with pool.connection() as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE two AS SELECT k, 0 AS n FROM generate_series(1, 2) AS k")
+    met = threading.Barrier(2)
+    attempts: Counter[int] = Counter()
+
+    def work(first):
+        def once():
+            with pool.transaction() as connection, connection.cursor() as cursor:
+                attempts[first] += 1
+                cursor.execute("UPDATE two SET n = n + 1 WHERE k = %s", [first])
+                if attempts[first] == 1:
+                    met.wait()
+                cursor.execute("UPDATE two SET n = n + 1 WHERE k = %s", [3 - first])
+
+        retry(once, first_wait_seconds=0.01)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    with pool.connection() as connection:
+        assert one(connection, "SELECT array_agg(n) FROM two") == [2, 2]
+    assert sum(attempts.values()) == 3
+
+
 def test_a_connection_that_comes_back_in_a_transaction_is_rolled_back_and_logged(pool, caplog):
     connection = pool.get_connection()
     with connection.cursor() as cursor:
