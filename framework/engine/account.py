@@ -8,7 +8,7 @@ import numpy as np
 
 from framework.engine.fills import Block, FillLog
 from framework.errors import StrategyError
-from framework.model.money import LOT_SLACK, MICRO, to_micro
+from framework.model.money import LOT_SLACK, MICRO, Number, to_micro
 from framework.model.panel import Floats, Panel, forward_fill
 from framework.model.result import Unfilled
 from framework.trading.costs import Costs
@@ -145,18 +145,18 @@ class Account:
         model = self.terms.costs.slippage
         if model is None or model.uses_quantity:
             return to_micro(opens) / self.terms.lots_per_share
-        worse = model.slippage_bps(side, np.nan, np.nan, np.nan)
-        return to_micro(opens * (1.0 + side * worse / 1e4)) / self.terms.lots_per_share
+        worse = float(model.slippage_bps(side, np.nan, np.nan, np.nan))
+        return np.rint(_slipped(to_micro(opens), side, worse)) / self.terms.lots_per_share
 
     def price(self, bar: int, column: int, lots: float) -> float:
         """Fill price of one order at the open of ``bar``, micros per lot."""
         opening, side = float(self.opens[bar, column]), 1 if lots > 0.0 else -1
-        model = self.terms.costs.slippage
+        micros, model = to_micro(opening), self.terms.costs.slippage
         if model is not None:
-            shares = abs(lots) / self.terms.lots_per_share
-            worse = float(model.slippage_bps(side, shares, opening, float(self.volumes[bar, column])))
-            opening *= 1.0 + side * worse / 1e4
-        return to_micro(opening) / self.terms.lots_per_share
+            shares, volume = abs(lots) / self.terms.lots_per_share, float(self.volumes[bar, column])
+            worse = float(model.slippage_bps(side, shares, opening, volume))
+            micros = float(round(_slipped(micros, side, worse)))
+        return micros / self.terms.lots_per_share
 
     def fee(self, lots: float, price: float) -> float:
         """Fees of one fill in micros. ``lots`` > 0."""
@@ -253,6 +253,11 @@ class Account:
     def note_unfilled(self, bar: int, column: int, lots: float, reason: str) -> None:
         """Keep an order, or the rest of one, that ended without a fill. ``lots`` NaN: it was never sized."""
         self.unfilled.append(Unfilled(bar, column, lots / self.terms.lots_per_share, reason))
+
+
+def _slipped(micros: Number, side: int, bps: float) -> Number:
+    """A price ``bps`` worse. Whole numbers as far as it goes: half a micro must be seen as half, to round it right."""
+    return micros * (1e4 + side * bps) / 1e4
 
 
 def require_finite(weights: Floats) -> None:
