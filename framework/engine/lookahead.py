@@ -12,7 +12,7 @@ import numpy as np
 
 from framework.engine.schedule import decision_rows
 from framework.engine.simulator import Simulation, simulate
-from framework.errors import LookaheadError
+from framework.errors import EngineError, LookaheadError, StrategyError
 from framework.model.panel import FIELDS, Floats, Panel
 from framework.trading.context import Cursor, OrderRequest, SetupContext
 from framework.trading.strategy import Strategy, style
@@ -52,16 +52,15 @@ def check_lookahead(job: Simulation, make_strategy: Callable[[], Strategy], cuts
     job = _newest(job)
     # Cut at decision rows: whether a bar is its session's last is itself told by the bar after it.
     rows = decision_rows(job.schedule, job.timeline, job.first)
-    rows = rows[rows < len(job.panel) - 1]
+    # And where there is some history: on its very first bars a strategy may rightly not know what to do.
+    rows = rows[(rows < len(job.panel) - 1) & (rows >= len(job.panel) // 10)]
     if not len(rows):
         return 0
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, num=min(cuts, len(rows))).astype(np.int64))]
     whole = _decisions(job, make_strategy())
     for row in rows.tolist():
-        for how, panel in (("cut off", job.panel.rows(0, row + 1)), ("changed", _other_future(job.panel, row))):
-            clock = job.timeline.rows(0, len(panel))
-            raw = job.raw_close[: len(panel)]
-            other = _decisions(replace(job, panel=panel, timeline=clock, raw_close=raw), make_strategy())
+        for how, panel in (("cut off", _copy(job.panel.rows(0, row + 1))), ("changed", _other_future(job.panel, row))):
+            other = _decisions_on(job, panel, make_strategy(), row)
             found = _difference(whole, other, row)
             if found is not None:
                 raise _error(job, found, how, row)
@@ -101,6 +100,18 @@ def _decisions(job: Simulation, strategy: Strategy) -> Decisions:
     return asked
 
 
+def _decisions_on(job: Simulation, panel: Panel, strategy: Strategy, row: int) -> Decisions:
+    clock, raw = job.timeline.rows(0, len(panel)), job.raw_close[: len(panel)].copy()
+    try:
+        return _decisions(replace(job, panel=panel, timeline=clock, raw_close=raw), strategy)
+    except Exception as error:
+        what = str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"
+        raise StrategyError(
+            f"portfolio {job.portfolio_id}: strategy {job.strategy_name!r} runs on all {len(job.panel)} bars but "
+            f"fails on the first {row + 1} of them, which is what it would have had then: {what}"
+        ) from error
+
+
 def _difference(whole: Decisions, other: Decisions, row: int) -> Difference | None:
     """The first decision up to ``row`` that is not the same in both."""
     if isinstance(whole, np.ndarray) and isinstance(other, np.ndarray):
@@ -134,6 +145,11 @@ def _unequal_asking(
             return found.column
     different = set(a[1]) ^ set(b[1])
     return min(order.column for order in different) if different else None
+
+
+def _copy(panel: Panel) -> Panel:
+    """The panel in memory of its own: a view would still lead to the bars that were cut off."""
+    return replace(panel, **{name: getattr(panel, name).copy() for name in FIELDS})
 
 
 def _other_future(panel: Panel, row: int) -> Panel:

@@ -1,0 +1,73 @@
+"""A thread per portfolio: names, errors, interruption."""
+
+import threading
+import time
+
+import pytest
+
+from framework import ConfigError
+from framework.engine.backtest import StoppedError, run_threads
+
+
+def test_each_task_has_a_thread_named_after_it_and_results_keep_their_order():
+    seen = {}
+
+    def task(name, pause):
+        def work(checkpoint):
+            time.sleep(pause)
+            seen[name] = threading.current_thread().name
+            return name
+
+        return work
+
+    assert run_threads({"portfolio-1": task("a", 0.05), "portfolio-2": task("b", 0.0)}) == ["a", "b"]
+    assert seen["a"].startswith("portfolio-1")
+    assert seen["b"].startswith("portfolio-2")
+
+
+def test_they_run_at_the_same_time():
+    meeting = threading.Barrier(3, timeout=5)
+    assert len(run_threads({str(number): lambda checkpoint: meeting.wait() for number in range(3)})) == 3
+
+
+def test_an_error_stops_the_others_and_is_raised_as_it_is():
+    stopped = []
+
+    def endless(checkpoint):
+        try:
+            while True:
+                checkpoint()
+                time.sleep(0.01)
+        except StoppedError:
+            stopped.append(True)
+            raise
+
+    def broken(checkpoint):
+        raise ConfigError("no such thing")
+
+    with pytest.raises(ConfigError, match="no such thing"):
+        run_threads({"a": endless, "b": broken, "c": endless})
+    assert stopped == [True, True]
+
+
+def test_ctrl_c_reaches_the_waiting_thread_and_stops_the_work(monkeypatch):
+    from framework.engine import backtest
+
+    stopped = []
+
+    def endless(checkpoint):
+        try:
+            while True:
+                checkpoint()
+                time.sleep(0.01)
+        except StoppedError:
+            stopped.append(True)
+            raise
+
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(backtest, "wait", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_threads({"a": endless})
+    assert stopped == [True]
