@@ -221,6 +221,7 @@ class _Plan:
 
 def _ensured(plan: _Plan, database: Database, progress: Progress) -> LoadReport:
     """Load what the database lacks, on a thread, so that Ctrl-C reaches the caller."""
+    from framework.data.calendars import warmup_start
     from framework.data.load import ensure
 
     config = plan.config
@@ -230,7 +231,9 @@ def _ensured(plan: _Plan, database: Database, progress: Progress) -> LoadReport:
             progress("prices", done, total)
             checkpoint()
 
-        return ensure(database.pool, plan.source, plan.tickers, config.interval, plan.start, plan.end, told)
+        bars = max(plan.warmup_bars(portfolio) for portfolio in config.portfolios)
+        start = warmup_start(config.calendar, config.interval, plan.start, bars)
+        return ensure(database.pool, plan.source, plan.tickers, config.interval, start, plan.end, told)
 
     return run_threads({"load": work})[0]
 
