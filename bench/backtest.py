@@ -3,7 +3,8 @@
     python bench/backtest.py [--runs 5] [--json]
 
 Simulation alone, data in memory, indicators included: ``sma_cross`` 20/50, fractional lots, weight 1/N, cash buffer 0.
-Each figure is the median of interleaved runs, in CPU seconds of the thread that simulates. Also printed: the memory from load to end, through PostgreSQL.
+Each figure is the median of interleaved runs, in CPU seconds of the
+thread that simulates. Also printed: the memory from load to end, through PostgreSQL.
 """
 
 import argparse
@@ -151,7 +152,7 @@ def memory(plugins):
 
     panel, clock = market(2520, 500, "1d")
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
-        os.chmod(folder, 0o755)  # noqa: S103  (the server runs as another user when this runs as root)
+        os.chmod(folder, 0o755)
         database = open_database("embedded", Path(folder))
         try:
             code = np.tile(np.arange(500, dtype=np.int32), 2520)
@@ -162,9 +163,7 @@ def memory(plugins):
             bytes_of_panel = panel.nbytes
             del code, fields, stamps, panel
             tracemalloc.start()
-            loaded = read_panel(
-                database.pool, "bench", [f"T{i:03d}" for i in range(500)], "1d", *_span()
-            )
+            loaded = read_panel(database.pool, "bench", [f"T{i:03d}" for i in range(500)], "1d", *_span())
             simulate(job(plugins, loaded, clock, "sma_cross", Costs()))
             _, peak = tracemalloc.get_traced_memory()
             tracemalloc.stop()
@@ -203,17 +202,23 @@ def main():
     if options.json:
         print(json.dumps({"rows": rows, "memory": peak}, indent=2))
         return
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
-          f"Python {platform.python_version()}, NumPy {np.__version__}; medians of {options.runs} interleaved runs\n")
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
+        f"Python {platform.python_version()}, NumPy {np.__version__}; medians of {options.runs} interleaved runs\n"
+    )
     print("| workload | what | CPU seconds | million bars/s | of floor a | target | met |")
     print("| --- | --- | ---: | ---: | ---: | --- | --- |")
     for line in rows:
         met = {True: "yes", False: "NO", None: ""}[line["met"]]
-        print(f"| {line['workload']} | {line['what']} | {line['seconds']:.4f} | {line['million_bars_per_second']:.2f} "
-              f"| {line['of_floor_a']:.2f} | {line['target'] or ''} | {met} |")
+        print(
+            f"| {line['workload']} | {line['what']} | {line['seconds']:.4f} | {line['million_bars_per_second']:.2f} "
+            f"| {line['of_floor_a']:.2f} | {line['target'] or ''} | {met} |"
+        )
     if peak:
-        print(f"\nMemory from load to end, 500 × 2,520: {peak['peak_mb']:.0f} MB; the panel holds "
-              f"{peak['panel_mb']:.0f} MB, the limit is 3 × that + 50 MB = {peak['limit_mb']:.0f} MB")
+        print(
+            f"\nMemory from load to end, 500 × 2,520: {peak['peak_mb']:.0f} MB; the panel holds "
+            f"{peak['panel_mb']:.0f} MB, the limit is 3 × that + 50 MB = {peak['limit_mb']:.0f} MB"
+        )
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from framework.errors import StrategyError
 from framework.model.panel import Floats, Panel
@@ -236,7 +237,7 @@ class Context:
 
     # --- what is wanted ------------------------------------------------------------------------------------------
 
-    def target_weights(self, weights: Floats | Mapping[str, float]) -> None:
+    def target_weights(self, weights: NDArray[np.floating[Any]] | Mapping[str, float]) -> None:
         """Ask to hold these fractions of equity: an array over ``tickers`` (NaN: leave), or ``{ticker: weight}``.
 
         A later call at the same bar replaces the tickers that it names.

@@ -71,5 +71,12 @@ class Costs:
     slippage: SlippageModel | None = None
 
     def describe(self) -> str:
-        """The costs in words, for reports."""
-        return f"commission {self.commission or 'none'}, slippage {self.slippage or 'none'}"
+        """The costs in words, for reports: ``commission Percent (rate 0.0005), slippage Bps (bps 1.0)``."""
+        return f"commission {_words(self.commission)}, slippage {_words(self.slippage)}"
+
+
+def _words(model: Plugin | None) -> str:
+    if model is None:
+        return "none"
+    shown = ", ".join(f"{name} {value}" for name, value in model.params().items() if value)
+    return f"{type(model).__name__} ({shown})" if shown else type(model).__name__
