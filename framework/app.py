@@ -39,7 +39,7 @@ Progress = Callable[[str, float, float], None]
 #: Called with a line for the user.
 Announce = Callable[[str], None]
 
-_log = logging.getLogger("engine.app")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +165,7 @@ class _Plan:
         self.tickers = tuple(dict.fromkeys(ticker for portfolio in config.portfolios for ticker in portfolio.tickers))
 
     def _make(self, kind: str, ref: Any, keys: tuple[str | int, ...]) -> Any:
-        return self.manager.create(kind, ref.name, ref.params, self.loaded.locate(keys))
+        return self.manager.create(kind, ref.name, ref.params, self.loaded.place(*keys))
 
     def strategy(self, portfolio: Portfolio) -> Strategy:
         """A fresh strategy object of the portfolio."""
@@ -177,7 +177,8 @@ class _Plan:
         """A fresh object of the benchmark's strategy."""
         name = self.config.report.benchmark
         assert name is not None
-        made: Strategy = self.manager.create("strategy", name, {}, self.loaded.locate(("report", "benchmark")))
+        where = f"{self.loaded.locate(('report', 'benchmark'))}: report.benchmark"
+        made: Strategy = self.manager.create("strategy", name, {}, where)
         return made
 
     def indicator(self, name: str, params: dict[str, Any]) -> Indicator:

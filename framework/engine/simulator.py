@@ -33,6 +33,7 @@ Progress = Callable[[int, int], None]
 #: Called with (row, weights asked for or None, orders asked for) for each row at which a strategy asks for something.
 DecisionObserver = Callable[[int, Floats | None, list[OrderRequest]], None]
 
+_PROGRESS_SECONDS = 0.1
 #: Weights handled at once; bounds the memory of a dense weights array.
 _CHUNK_CELLS = 1 << 18
 
@@ -97,7 +98,7 @@ def _run_bars(job: Simulation, account: Account, book: OrderBook, progress: Prog
     on_bar, unfilled, told = job.strategy.on_bar, account.unfilled, 0
     step = _BarStep(account, book, job.panel)
     rows = decision_rows(job.schedule, job.timeline, job.first)
-    row = job.first
+    row, next_word = job.first, 0.0
     try:
         for row in rows.tolist():
             if book.waiting:
@@ -112,8 +113,9 @@ def _run_bars(job: Simulation, account: Account, book: OrderBook, progress: Prog
                 if job.on_decision is not None:
                     job.on_decision(row, ctx.asked_weights, ctx.asked_orders)
                 step.decide(row, ctx)
-            if progress is not None and not row & 0x3FF:
+            if progress is not None and time.monotonic() >= next_word:
                 progress(row - job.first, len(job.panel) - job.first)
+                next_word = time.monotonic() + _PROGRESS_SECONDS
     except Exception as error:
         raise _strategy_error(job, row, error) from error
     step.close()

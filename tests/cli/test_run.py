@@ -73,7 +73,7 @@ def test_overrides_arrive(engine: Engine) -> None:
         ("data_source.name=smaple", "there is no data source 'smaple'; did you mean 'sample'?"),
         ("broker.params.commission.rte=1", "commission model Percent has no parameter 'rte'"),
         ("broker.params.commission.name=precent", "there is no commission model 'precent'; did you mean 'percent'?"),
-        ("report.benchmark=buy_and_hodl", "--set: there is no strategy 'buy_and_hodl'"),
+        ("report.benchmark=buy_and_hodl", "--set: report.benchmark: there is no strategy 'buy_and_hodl'"),
         ("calendar=XNYZ", "XNYZ"),
     ],
 )

@@ -36,6 +36,10 @@ def make_bars(rows: list[tuple[str, str, float, float, float, float, float]]) ->
     return Bars(tickers, code, times, *columns)
 
 
+def nth_day(number: int) -> str:
+    return str(np.datetime64("2020-01-01") + np.timedelta64(number, "D"))
+
+
 def flat(ticker: str, day: str, price: float, volume: float = 10) -> tuple:
     return (ticker, day, price, price, price, price, volume)
 
@@ -184,9 +188,7 @@ bar = st.tuples(
 )
 @given(st.lists(bar, min_size=1, max_size=60), st.permutations(["A", "B", "C", "DD", "none"]))
 def test_any_bars_come_back_rounded_to_1e_9_first_one_kept(pool, rows, tickers):
-    rows = [
-        (t, str(np.datetime64("2020-01-01") + d), sorted(p)[1], max(p), min(p), sorted(p)[2], v) for t, d, p, v in rows
-    ]
+    rows = [(t, nth_day(d), sorted(p)[1], max(p), min(p), sorted(p)[2], v) for t, d, p, v in rows]
     with pool.transaction() as connection, connection.cursor() as cursor:
         cursor.execute("TRUNCATE market_data")
         report = write_bars(connection, "sample", "1d", make_bars(rows))
@@ -214,7 +216,7 @@ def test_any_bars_come_back_rounded_to_1e_9_first_one_kept(pool, rows, tickers):
 def test_prices_above_nine_million_are_read_as_the_nearest_float(pool):
     rng = np.random.default_rng(3)
     values = np.round(rng.uniform(9e6, 9.1e9, 200), 3)
-    store(pool, make_bars([flat("A", str(np.datetime64("2020-01-01") + k), v) for k, v in enumerate(values)]))
+    store(pool, make_bars([flat("A", nth_day(k), v) for k, v in enumerate(values)]))
     with pool.connection() as connection, connection.cursor() as cursor:
         cursor.execute("SELECT close_price FROM market_data ORDER BY timestamp")
         exact = [float(row[0]) for row in cursor.fetchall()]
@@ -244,7 +246,7 @@ def test_the_fingerprint_is_of_the_bars(pool):
 
 
 def test_two_loads_of_the_same_bars_at_once_neither_deadlock_nor_lose(pool):
-    days = [str(np.datetime64("2000-01-01") + k) for k in range(400)]
+    days = [nth_day(k) for k in range(400)]
     forward = [flat(t, d, 5) for t in ("A", "B", "C") for d in days]
     backward = [flat(t, d, 5) for t in ("C", "B", "A") for d in reversed(days)]
     reports, barrier = [], threading.Barrier(4)

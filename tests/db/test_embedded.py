@@ -332,6 +332,47 @@ def test_a_folder_of_another_machine_is_refused(make):
         server.start()
 
 
+def test_lost_data_is_an_error_and_not_an_empty_database(make):
+    server = make()
+    server.start()
+    server.stop()
+    shutil.rmtree(locate(server.workspace).home)
+    with pytest.raises(EmbeddedServerError, match=r"is gone.*put it back.*engine db restore"):
+        server.start()
+
+
+def test_a_moved_workspace_keeps_its_data_and_a_copy_has_its_own(make):
+    original = make()
+    query(original.start(), "CREATE TABLE mine (x int)")
+    original.stop()
+    moved = make("moved")
+    moved.workspace.rmdir()
+    original.workspace.rename(moved.workspace)
+    assert query(moved.start(), "SELECT count(*) FROM mine") == (0,)
+    moved.stop()
+    copy = make("copy")
+    shutil.copytree(moved.workspace, copy.workspace, dirs_exist_ok=True)
+    if os.geteuid() == 0:  # as cp -a would leave it
+        uid = locate(moved.workspace).data.stat().st_uid
+        home = copy.workspace / ".engine" / "server"
+        for path in (home, *home.rglob("*")):
+            os.chown(path, uid, uid)
+    moved.start()
+    query(moved.start(), "INSERT INTO mine VALUES (1)")
+    assert query(copy.start(), "SELECT count(*) FROM mine") == (0,)
+    assert query(moved.start(), "SELECT count(*) FROM mine") == (1,)
+
+
+def test_a_copy_of_a_workspace_with_its_data_elsewhere_is_refused(make):
+    server, copy = make(), make()
+    locate(server.workspace)
+    record = json.loads((server.workspace / ".engine" / "server.json").read_text())
+    (copy.workspace / ".engine").mkdir()
+    (copy.workspace / ".engine" / "server.json").write_text(json.dumps({**record, "home": "/var/lib/elsewhere"}))
+    with pytest.raises(EmbeddedServerError, match=r"is a copy of .*would share"):
+        copy.start()
+
+
 def test_a_network_disk_is_refused(make, monkeypatch):
     monkeypatch.setattr(server_files, "filesystem", lambda folder: "nfs4")
     with pytest.raises(EmbeddedServerError, match=r"network disk \(nfs4\).*database\.url"):
