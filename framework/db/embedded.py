@@ -128,10 +128,9 @@ class Embedded:
 
     def _start(self, files: Files) -> Path:
         stop_server(files)  # one that runs but cannot be reached: its socket was deleted
-        make_home(files)
         programs = bin_folder_for(files.account)
         if not files.data.is_dir():
-            _initialise(files, programs)
+            _make_database(files, programs)
         # Nothing of this folder runs: what a stale file says of a pid is about somebody else's process.
         (files.data / "postmaster.pid").unlink(missing_ok=True)
         socket = _free_socket(files)
@@ -177,7 +176,11 @@ def _answering(files: Files) -> Path | None:
         row = fetch_one(connection, "system_identifier")
     finally:
         connection.close()
-    return socket if row and int(row[0]) == expected else None
+    if row is None or int(row[0]) != expected:
+        return None
+    # A copied folder has the identifier of its original; a moved one has left the place that the server knows.
+    known = Path(row[1])
+    return socket if not known.exists() or known.samefile(files.data) else None
 
 
 def _free_socket(files: Files) -> Path:
@@ -202,8 +205,14 @@ def _connect(socket: Path) -> Connection | None:
     return connection
 
 
-def _initialise(files: Files, programs: Path) -> None:
-    """Make the data directory, under another name until it is whole."""
+def _make_database(files: Files, programs: Path) -> None:
+    """Make the data directory, under another name until it is whole; never in place of one that was lost."""
+    if files.was_made:
+        raise EmbeddedServerError(
+            f"the data of the embedded database is gone from {files.data}; put it back, or delete {files.engine} to "
+            "begin with an empty database (and restore a backup: engine db restore FILE)"
+        )
+    make_home(files)
     unfinished = Path(tempfile.mkdtemp(prefix="data.new-", dir=files.home))
     give(unfinished, files.account)
     command = [str(programs / "initdb"), "-D", str(unfinished), "-U", ADMIN, "--auth=trust", "--encoding=UTF8"]
@@ -226,6 +235,7 @@ def _initialise(files: Files, programs: Path) -> None:
             f"{' '.join(done.stderr.split())[-500:]}"
         )
     unfinished.rename(files.data)
+    files.note_made()
 
 
 def _launch(files: Files, programs: Path, socket: Path, settings: Mapping[str, str]) -> None:

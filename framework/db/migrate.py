@@ -134,6 +134,8 @@ def upgrade(connection: Connection, known: tuple[Migration, ...] | None = None) 
     """
     check_server(connection)
     known = migrations() if known is None else known
+    if status(connection, known).ready:
+        return ()
     with transaction(connection):
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL lock_timeout = '60s'")

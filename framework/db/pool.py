@@ -182,9 +182,10 @@ class Pool:
                 "release each connection once, to the pool it comes from"
             )
         try:
-            usable = self._clean(connection, holder)
-            self._connections.idle_since[id(connection)] = time.monotonic()
-            self._connections.putconn(connection, close=self._closed or not usable)
+            keep = self._clean(connection, holder) and not self._closed
+            if keep:
+                self._connections.idle_since[id(connection)] = time.monotonic()
+            self._connections.putconn(connection, close=not keep)
             self._connections.close_idle(self.min, time.monotonic() - self._idle_seconds)
         finally:
             self._give_slot()

@@ -9,6 +9,7 @@ import os
 import platform
 import pwd
 import re
+import secrets
 import shutil
 import stat
 import struct
@@ -74,6 +75,15 @@ class Files:
         """Locked by the process that stops the server when it is idle."""
         return self.engine / "keeper.lock"
 
+    @property
+    def was_made(self) -> bool:
+        """Whether this folder's database was made once, wherever it is now."""
+        return "made" in _read(self.record)
+
+    def note_made(self) -> None:
+        """Remember that the database was made, so that its loss is noticed."""
+        _write(self.record, {**_read(self.record), "made": "yes"})
+
     def socket(self) -> Path | None:
         """The recorded socket folder, if it is still there and private."""
         recorded = _read(self.record).get("socket")
@@ -121,16 +131,16 @@ def locate(workspace: Path) -> Files:
             f"run as the user who owns the folder, choose another folder, {_ADVICE}"
         ) from error
     _refuse_other_host(engine, recorded)
-    home = Path(recorded["home"])
+    _refuse_copy(engine, recorded)
+    home = engine / recorded["home"]
     return Files(engine, home, _account(home if home.exists() else engine.parent))
 
 
 def _first_record(engine: Path) -> dict[str, str]:
-    account = _account(engine.parent)
-    home = engine / "server"
-    if not can_enter(engine, account):
-        home = STATE / hashlib.sha256(str(engine).encode()).hexdigest()[:16]
-    record = {"host": _host(), "home": str(home)}
+    # Relative, so that the workspace can be moved; else a new name, so that no old data is met again.
+    inside = can_enter(engine, _account(engine.parent))
+    home = "server" if inside else str(STATE / secrets.token_hex(8))
+    record = {"host": _host(), "engine": str(engine), "home": home}
     _write(engine / "server.json", record)
     return record
 
@@ -300,6 +310,16 @@ def _refuse_other_host(engine: Path, recorded: dict[str, str]) -> None:
             f"{engine} was made on another machine, whose server may be using it; use database.url to share one "
             f'server. If the folder was moved here and nothing uses it elsewhere, set "host" in {engine}/server.json '
             f"to {_host()!r}"
+        )
+
+
+def _refuse_copy(engine: Path, recorded: dict[str, str]) -> None:
+    """A copied workspace whose data is elsewhere would share it with the original."""
+    original = Path(recorded["engine"])
+    if original != engine and Path(recorded["home"]).is_absolute() and original.exists():
+        raise EmbeddedServerError(
+            f"{engine} is a copy of {original}, whose data ({recorded['home']}) it would share; delete {engine} to "
+            "begin with an empty database, and use engine db backup and restore to copy the data"
         )
 
 

@@ -1,3 +1,4 @@
--- Purpose: whether the table of migrations is there, as the search path sees it.
+-- Purpose: whether the table of migrations is there, as the search path sees it. Asks the catalogue itself: to_regclass
+-- may answer from a cache that is older than a lock this transaction has just waited for.
 -- Locks: none.
-SELECT to_regclass('schema_migrations') IS NOT NULL
+SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'schema_migrations' AND pg_table_is_visible(oid))
