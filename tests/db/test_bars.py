@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from framework.db.bars import fingerprint, read_panel, write_bars
+from framework.db.bars import _Received, fingerprint, read_panel, write_bars
 from framework.db.market import (
     Coverage,
     read_corporate_actions,
@@ -20,8 +20,8 @@ from framework.db.market import (
     write_corporate_actions,
     write_coverage,
 )
-from framework.db.queries import fetch_all
-from framework.errors import DataError
+from framework.db.queries import fetch_all, sql
+from framework.errors import DatabaseError, DataError
 from framework.model.bars import Bars, CorporateAction
 from framework.model.panel import FIELDS
 
@@ -309,3 +309,60 @@ def test_corporate_actions_come_back_exact_and_once(pool):
         assert write_corporate_actions(connection, "sample", [split]) == 0
         assert read_corporate_actions(connection, "sample", ["AAPL", "X"]) == (dividend, split)
         assert read_corporate_actions(connection, "other", ["AAPL"]) == ()
+
+
+class Stop(Exception):
+    """Stands for whatever ends a load half-way: Ctrl-C, no memory."""
+
+
+def test_a_read_that_breaks_off_leaves_the_pool_whole(pool, monkeypatch):
+    store(pool, make_bars([flat(ticker, nth_day(k), 5) for ticker in "ABCDEFGH" for k in range(500)]))
+
+    def broken(self, data):
+        raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr("framework.db.bars._Received.write", broken)
+        for _ in range(10):
+            with pytest.raises(Stop):
+                load(pool, list("ABCDEFGH"))
+    assert load(pool, list("ABCDEFGH")).close.shape == (500, 8)
+    stats = pool.stats()
+    assert (stats.in_use, stats.waiting) == (0, 0)
+
+
+def test_a_write_that_breaks_off_leaves_nothing_behind(pool, monkeypatch):
+    bars = make_bars([flat("A", nth_day(k), 5) for k in range(2000)])
+    read = []
+
+    def broken(self, size=-1):
+        read.append(size)
+        if len(read) > 1:
+            raise Stop
+        return b"PGCOPY\n\xff\r\n\x00" + bytes(8)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("framework.db.bars_write._Stream.read", broken)
+        with pytest.raises((Stop, DatabaseError)):
+            store(pool, bars)
+    assert store(pool, bars).inserted == 2000
+    assert (pool.stats().in_use, pool.stats().rolled_back) == (0, 0)
+
+
+def test_bytes_may_come_in_any_pieces(pool):
+    """psycopg2 hands over a row at a time; the protocol does not promise it."""
+    store(pool, make_bars([flat(t, nth_day(k), k + 1) for t in "AB" for k in range(3)]))
+    whole = load(pool, ["A", "none", "B"])
+    pieces = []
+    received = _Received(3)
+    received.write = pieces.append  # type: ignore[method-assign]
+    asked = {"source": "sample", "bar_interval": "1d", "tickers": ["A", "none", "B"], "start": START, "end": END}
+    with pool.connection() as connection, connection.cursor() as cursor:
+        statement = cursor.mogrify(sql("read_bars"), asked)
+        cursor.copy_expert(b"COPY (" + statement + b") TO STDOUT (FORMAT binary)", received)
+    stream = b"".join(pieces)
+    for size in (1, 2, 3, 7, 19, 64, len(stream)):
+        again = _Received(3)
+        for at in range(0, len(stream), size):
+            again.write(stream[at : at + size])
+        assert fingerprint(again.panel(("A", "none", "B"), "1d")) == fingerprint(whole)
