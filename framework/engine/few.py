@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableSequence
+from collections.abc import Iterable, MutableSequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from framework.engine.account import Account
+from framework.engine.fills import BLOCK
 from framework.model.money import LOT_SLACK
 from framework.model.panel import Floats
 
@@ -16,8 +17,11 @@ FEW_ORDERS = 4
 #: Below this many tickers a bar is also valued one by one; NumPy, too, sums so few from left to right.
 FEW_TICKERS = 8
 
+#: An order to size: column, lots per micro (as in :meth:`Account.rebalance`), price of a buy, price of a sell.
+Cell = tuple[int, float, float, float]
 #: A buy before it is trimmed: column, lots, price in micros per lot.
 _Buy = tuple[int, float, float]
+_Lots = MutableSequence[float] | Floats
 
 
 class Trader:
@@ -28,18 +32,9 @@ class Trader:
         costs = account.terms.costs
         self._priced = costs.slippage is None or not costs.slippage.uses_quantity
         self._free_of_fees = costs.commission is None
-        self._add = account.fills.add
+        self._single = account.fills.single
 
-    def trade(
-        self,
-        bar: int,
-        spendable: float,
-        lots: MutableSequence[float] | Floats,
-        cash: float,
-        cells: tuple[list[int], list[float], list[float], list[float]],
-        low: int,
-        high: int,
-    ) -> float:
+    def trade(self, bar: int, spendable: float, lots: _Lots, cash: float, cells: Iterable[Cell]) -> float:
         """Size on the close of ``bar``, fill at the next open.
 
         Args:
@@ -47,25 +42,30 @@ class Trader:
             spendable: what weights are fractions of, in micros.
             lots: positions, shape ``(N,)``; changed in place.
             cash: in micros.
-            cells: columns, lots per micro, prices of buys and of sells (micros per lot), as in ``rebalance``.
-            low, high: those of the cells that are meant.
+            cells: one for each ticker with a target, rising.
 
         Returns:
             cash after.
         """
-        columns, lots_per_micro, buy_prices, sell_prices = cells
+        if len(self._single) >= BLOCK:
+            self._account.fills.pack()
         buys: list[_Buy] = []
-        for cell in range(low, high):
-            column = columns[cell]
-            wanted = int(lots_per_micro[cell] * spendable + LOT_SLACK) - float(lots[column])
+        cost = 0
+        for column, size, buy_price, sell_price in cells:
+            wanted = int(size * spendable + LOT_SLACK) - float(lots[column])
             if wanted > 0.0:
-                buys.append((column, wanted, buy_prices[cell]))
+                buys.append((column, wanted, buy_price))
+                cost += round(wanted * buy_price)
             elif wanted < 0.0:
-                price = sell_prices[cell] if self._priced else self._account.price(bar + 1, column, wanted)
+                price = sell_price if self._priced else self._account.price(bar + 1, column, wanted)
                 cash -= self._book(bar, column, wanted, price, lots)
-        return self._buy(bar, buys, lots, cash) if buys else cash
+        if self._free_of_fees and self._priced and cost <= cash:
+            for column, wanted, price in buys:
+                self._book(bar, column, wanted, price, lots)
+            return cash - cost
+        return self._buy(bar, buys, lots, cash)
 
-    def _buy(self, bar: int, buys: list[_Buy], lots: MutableSequence[float] | Floats, cash: float) -> float:
+    def _buy(self, bar: int, buys: list[_Buy], lots: _Lots, cash: float) -> float:
         """Fill a bar's buys, trimmed to cash where they cost more; returns cash after."""
         account = self._account
         if not self._priced:
@@ -78,12 +78,12 @@ class Trader:
                 cash -= self._book(bar, column, got, price, lots)
         return cash
 
-    def _book(self, bar: int, column: int, wanted: float, price: float, lots: MutableSequence[float] | Floats) -> float:
+    def _book(self, bar: int, column: int, wanted: float, price: float, lots: _Lots) -> float:
         """Note a fill; returns what it costs."""
         notional = round(wanted * price)
         fees = 0.0 if self._free_of_fees else self._account.fee(abs(wanted), price)
         lots[column] += wanted
-        self._add((column, bar, bar + 1, wanted, price, notional, fees))
+        self._single.append((column, bar, bar + 1, wanted, price, notional, fees))
         return notional + fees
 
 
@@ -91,14 +91,14 @@ def rebalance_few(
     account: Account,
     rows: NDArray[np.int64],
     edges: NDArray[np.int64],
-    cells: tuple[list[int], list[float], list[float], list[float]],
+    cells: list[Cell],
 ) -> None:
     """A chunk of decisions of a portfolio of few tickers, without arrays in the loop.
 
     Args:
         rows: shape ``(K,)``: the cells' rows, rising; each cell can trade at the next row.
         edges: shape ``(B + 1,)``: cells ``edges[i]`` to ``edges[i+1]`` are those of the i-th bar.
-        cells: as in :meth:`Trader.trade`.
+        cells: length K.
     """
     bars = rows[edges[:-1]]
     opening_lots, opening_cash = account.lots.copy(), account.cash
@@ -113,7 +113,7 @@ def rebalance_few(
         for column, held in enumerate(lots):
             value += close[column] * held
         spendable = (value * unit + cash) * usable
-        cash = trade(bar, spendable if spendable > 0.0 else 0.0, lots, cash, cells, low, high)
+        cash = trade(bar, spendable if spendable > 0.0 else 0.0, lots, cash, cells[low:high])
         low = high
         held_after += lots
         cash_after.append(cash)

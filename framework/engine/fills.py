@@ -39,18 +39,14 @@ class FillLog:
 
     def __init__(self) -> None:
         self._chunks: list[tuple[NDArray[np.generic], ...]] = []
-        self._single: list[tuple[int, int, int, float, float, float, float]] = []
+        #: Single fills, each ``(ticker, decided, filled, lots, price, notional, fees)``; append, then now and then pack.
+        self.single: list[tuple[int, int, int, float, float, float, float]] = []
 
-    def add(self, fill: tuple[int, int, int, float, float, float, float]) -> None:
-        """Keep one fill: ``(ticker, decided, filled, lots, price, notional, fees)``."""
-        self._single.append(fill)
-        if len(self._single) == BLOCK:
-            self._pack()
-
-    def _pack(self) -> None:
-        if self._single:
-            self._chunks.append(tuple(np.array(column) for column in zip(*self._single, strict=True)))
-            self._single.clear()
+    def pack(self) -> None:
+        """Turn single fills into columns, which take a tenth of the memory."""
+        if self.single:
+            self._chunks.append(tuple(np.array(column) for column in zip(*self.single, strict=True)))
+            self.single.clear()
 
     def close(self, block: Block) -> None:
         """Keep the fills of a block."""
@@ -83,7 +79,7 @@ class FillLog:
         )
 
     def _columns(self) -> tuple[Ints, Ints, Ints, Floats, Floats, Floats, Floats]:
-        self._pack()
+        self.pack()
         columns = zip(*self._chunks, strict=True) if self._chunks else ([np.empty(0)] for _ in _KINDS)
         made = [np.concatenate(parts).astype(kind, copy=False) for parts, kind in zip(columns, _KINDS, strict=True)]
         return tuple(made)  # type: ignore[return-value]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,9 +50,11 @@ class Trades:
         return -np.sign(self.quantity) * self.notional - self.fees
 
 
-@dataclass(frozen=True)
-class Unfilled:
-    """An order, or the rest of one, that ended without a fill. ``quantity`` is signed shares; NaN if never sized."""
+class Unfilled(NamedTuple):
+    """An order, or the rest of one, that ended without a fill.
+
+    ``bar`` and ``ticker`` are row and column of the panel; ``quantity`` is signed shares, NaN if it was never sized.
+    """
 
     bar: int
     ticker: int

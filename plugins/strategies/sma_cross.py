@@ -55,13 +55,14 @@ class SmaCrossOnBar(Cross):
     def on_bar(self, ctx: Context) -> None:
         """Compare now with one bar ago."""
         up = self._fast.value > self._slow.value
-        weights = up * self._share
-        if self.rebalance == "on_signal":
-            before = self._fast.previous > self._slow.previous
-            if up.tobytes() == before.tobytes():  # nothing crossed: the usual bar, and the cheapest way to see it
-                return
+        if self.rebalance == "every_bar":
+            ctx.target_weights(up * self._share)
+            return
+        before = self._fast.previous > self._slow.previous
+        if up.tobytes() != before.tobytes():  # on the usual bar nothing crossed, and bytes tell it fastest
+            weights = up * self._share
             weights[up == before] = np.nan
-        ctx.target_weights(weights)
+            ctx.target_weights(weights)
 
 
 @hookimpl
