@@ -279,14 +279,16 @@ def _is_private(folder: Path, account: Account) -> bool:
 
 def _read(path: Path) -> dict[str, str]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = {str(key): str(value) for key, value in dict(json.loads(path.read_text(encoding="utf-8"))).items()}
+        _ = content["host"], content["home"]
     except FileNotFoundError:
         return {}
-    except ValueError as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise EmbeddedServerError(
-            f"{path} is damaged ({error}); if no engine runs in this workspace, delete that file and try again"
+            f"{path} is damaged ({error}); restore it from a copy of the workspace, or delete {path.parent} to begin "
+            "with an empty database"
         ) from error
-    return {str(key): str(value) for key, value in dict(content).items()}
+    return content
 
 
 def _write(path: Path, content: dict[str, str]) -> None:
@@ -315,7 +317,7 @@ def _refuse_other_host(engine: Path, recorded: dict[str, str]) -> None:
 
 def _refuse_copy(engine: Path, recorded: dict[str, str]) -> None:
     """A copied workspace whose data is elsewhere would share it with the original."""
-    original = Path(recorded["engine"])
+    original = Path(recorded.get("engine", engine))
     if original != engine and Path(recorded["home"]).is_absolute() and original.exists():
         raise EmbeddedServerError(
             f"{engine} is a copy of {original}, whose data ({recorded['home']}) it would share; delete {engine} to "

@@ -392,9 +392,10 @@ def test_the_file_system_is_that_of_the_nearest_mount(tmp_path):
 def test_a_damaged_record_is_named(make):
     server = make()
     locate(server.workspace)
-    (server.workspace / ".engine" / "server.json").write_text("{")
-    with pytest.raises(EmbeddedServerError, match=r"server\.json is damaged"):
-        server.start()
+    for damage in ("", "{", "[]", "[1]", "null", "{}", '{"host": "x"}'):
+        (server.workspace / ".engine" / "server.json").write_text(damage)
+        with pytest.raises(EmbeddedServerError, match=r"server\.json is damaged"):
+            server.start()
 
 
 def test_a_start_that_fails_shows_the_servers_own_words(make):
