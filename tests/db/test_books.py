@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from importlib.resources import files
@@ -85,6 +86,7 @@ def test_of_two_rows_with_one_timestamp_the_later_id_is_the_latest(books):
     assert (state.cash, state.positions) == (Decimal(2), {"A": Decimal(2)})
 
 
+_examples = itertools.count(1)
 moments = st.integers(0, 5).map(lambda k: NOW + timedelta(seconds=k))
 amounts = st.decimals(-(10**9), 10**9, places=6)
 history = st.lists(
@@ -96,11 +98,16 @@ history = st.lists(
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history, st.lists(st.tuples(st.sampled_from(["1", "2"]), moments, amounts), max_size=20))
 def test_the_fast_forms_equal_the_plain_ones_and_a_model_in_python(books, held, balances):
-    with books.cursor() as cursor:
-        cursor.execute("TRUNCATE cash_equity_book, positions_book RESTART IDENTITY")
+    # The books cannot be emptied: each example has two portfolios of its own.
+    example = next(_examples)
+    owners = {name: f"{example}-{name}" for name in ("1", "2")}
+    rows = [(owner, "paper", "paper", "x", "USD") for owner in owners.values()]
+    insert_rows(books, "portfolios", PORTFOLIO, rows, ("portfolio_id",))
+    balances = [(owners[owner], *rest) for owner, *rest in balances]
+    held = [(owners[owner], *rest) for owner, *rest in held]
     cash(books, *balances)
     positions(books, *held)
-    for portfolio in ("1", "2", "none"):
+    for portfolio in (*owners.values(), "none"):
         asked = {"portfolio_id": portfolio}
         fast = fetch_all(books, "latest_positions", asked)
         assert fast == fetch_all(books, "latest_positions_plain", asked)

@@ -79,6 +79,7 @@ def test_every_text_key_sorts_by_bytes(connection):
         connection,
         "SELECT c.relname, a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid "
         "JOIN pg_collation k ON k.oid = a.attcollation "
+        "JOIN pg_index i ON i.indrelid = c.oid AND a.attnum = ANY (i.indkey) "
         "WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND k.collname <> 'C'",
     )
     assert wrong == []
