@@ -17,6 +17,10 @@
     │   └── PoolClosed               exit 1
     ├── DataError                    exit 1   market data is missing or unusable
     │   └── SourceError              exit 1   a data source failed (file, column, HTTP)
+    ├── BookingError                 exit 1   a booking was refused; nothing of it is in the books
+    │   ├── IdempotencyConflict      exit 1   its key is booked with other content
+    │   ├── InsufficientCash         exit 1   a withdrawal or transfer would leave free cash below zero
+    │   └── PortfolioMismatch        exit 2   the books belong to another mode, broker, account or currency
     └── StrategyError                exit 1   a strategy raised or returned something unusable
         └── LookaheadError           exit 1   its decisions change with the future
 
@@ -25,6 +29,7 @@ stands, so it never holds a secret.
 """
 
 __all__ = [
+    "BookingError",
     "ConfigError",
     "DataError",
     "DatabaseConflict",
@@ -33,12 +38,15 @@ __all__ = [
     "DatabaseUnavailable",
     "EmbeddedServerError",
     "EngineError",
+    "IdempotencyConflict",
+    "InsufficientCash",
     "LookaheadError",
     "MigrationError",
     "NotBuiltYet",
     "PluginError",
     "PoolClosed",
     "PoolTimeout",
+    "PortfolioMismatch",
     "SourceError",
     "StrategyError",
     "UsageError",
@@ -116,6 +124,24 @@ class DataError(EngineError):
 
 class SourceError(DataError):
     """A data source failed: a file, a column, a value, or a reply."""
+
+
+class BookingError(EngineError):
+    """A booking was refused, by name; nothing of it is in the books."""
+
+
+class IdempotencyConflict(BookingError):
+    """The key is in the books with other content; the message shows both."""
+
+
+class InsufficientCash(BookingError):
+    """A withdrawal or transfer would leave free cash below zero. Facts (fills, fees, …) are never refused so."""
+
+
+class PortfolioMismatch(BookingError):
+    """A portfolio's books belong to another mode, broker, account or currency than asked for."""
+
+    exit_code = 2
 
 
 class StrategyError(EngineError):

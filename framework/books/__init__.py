@@ -1,0 +1,1 @@
+"""The books: the ledger (the one writer path), state, lots, valuation, audit."""

@@ -1,0 +1,83 @@
+"""Opening a portfolio: its books belong to one mode, one broker account and one currency for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from framework.books import checks
+from framework.db.pool import Pool
+from framework.db.queries import execute, fetch_all
+from framework.db.types import Connection
+from framework.errors import BookingError, PortfolioMismatch
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose books they are.
+
+    Attributes:
+        portfolio_id: ``0`` is the master account.
+        mode: ``paper``, ``live`` or ``replay``.
+        broker: name of the broker plugin.
+        account: as the broker itself reports it.
+        base_currency: of its cash, fees and values.
+    """
+
+    portfolio_id: str
+    mode: Literal["paper", "live", "replay"]
+    broker: str
+    account: str
+    base_currency: str = "USD"
+
+    def __post_init__(self) -> None:
+        checks.text("portfolio_id", self.portfolio_id, 64)
+        checks.one_of("mode", self.mode, ("paper", "live", "replay"))
+        checks.text("broker", self.broker, 64)
+        checks.text("account", self.account, 64)
+        checks.currency("base_currency", self.base_currency)
+
+
+def open_portfolio(pool: Pool, identity: Identity) -> bool:
+    """Open a portfolio, or see that the open one is the same; whether it was opened now.
+
+    Raises:
+        PortfolioMismatch: it is open with another mode, broker, account or currency; names both.
+    """
+    with pool.transaction() as connection:
+        opened = execute(connection, "open_portfolio", asdict(identity)) == 1
+        check_portfolio(connection, identity)
+    return opened
+
+
+def check_portfolio(connection: Connection, identity: Identity) -> None:
+    """Compare with the books, at every start.
+
+    Raises:
+        BookingError: the portfolio is not open.
+        PortfolioMismatch: names each difference, both sides.
+    """
+    found = _read(connection, [identity.portfolio_id])
+    if not found:
+        raise BookingError(
+            f"there is no portfolio {identity.portfolio_id!r} in the books; open it first (engine portfolio open)"
+        )
+    asked, booked = asdict(identity), asdict(found[0])
+    differences = [f"{name} {booked[name]!r}, not {value!r}" for name, value in asked.items() if booked[name] != value]
+    if differences:
+        raise PortfolioMismatch(
+            f"the books of portfolio {identity.portfolio_id!r} belong to {'; '.join(differences)}; correct the config, "
+            "or give it an id that is not in use"
+        )
+
+
+def portfolios(pool: Pool, portfolio_ids: Iterable[str] | None = None) -> tuple[Identity, ...]:
+    """The open portfolios (all, or those of these ids that are open), in order of id."""
+    with pool.connection() as connection:
+        return _read(connection, portfolio_ids)
+
+
+def _read(connection: Connection, portfolio_ids: Iterable[str] | None) -> tuple[Identity, ...]:
+    asked = None if portfolio_ids is None else sorted(portfolio_ids)
+    return tuple(Identity(*row) for row in fetch_all(connection, "portfolios", {"portfolio_ids": asked}))
