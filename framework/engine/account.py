@@ -241,7 +241,7 @@ class Account:
 
     def affordable(self, free: float, lots: list[float], prices: list[float]) -> list[float]:
         """What of these buys ``free`` micros pay for, by the trimming rule."""
-        return trim(free, lots, prices, self.fee, self.terms.lots_per_share)
+        return trim(free, lots, prices, self.fee if self._charged else None, self.terms.lots_per_share)
 
     def note_trimmed(self, bar: int, column: int, missing_lots: float, price: float) -> None:
         """Count the part of a buy that cash did not cover."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableSequence
+from collections.abc import MutableSequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from framework.engine.account import Account
-from framework.engine.fills import BLOCK
+from framework.engine.fills import BLOCK, FIELDS
 from framework.model.money import LOT_SLACK
 from framework.model.panel import Floats
 
@@ -17,8 +17,9 @@ FEW_ORDERS = 4
 #: Below this many tickers a bar is also valued one by one; NumPy, too, sums so few from left to right.
 FEW_TICKERS = 8
 
-#: An order to size: column, lots per micro (as in :meth:`Account.rebalance`), price of a buy, price of a sell.
-Cell = tuple[int, float, float, float]
+#: Orders to size: columns, lots per micro (as in :meth:`Account.rebalance`), prices of buys, prices of sells. Lists of
+#: plain numbers throughout: a tuple per order would keep the garbage collector busy.
+Cells = tuple[list[int], list[float], list[float], list[float]]
 #: A buy before it is trimmed: column, lots, price in micros per lot.
 _Buy = tuple[int, float, float]
 _Lots = MutableSequence[float] | Floats
@@ -33,8 +34,10 @@ class Trader:
         self._priced = costs.slippage is None or not costs.slippage.uses_quantity
         self._free_of_fees = costs.commission is None
         self._single = account.fills.single
+        #: Whether what a fill costs is known from the cell alone.
+        self.is_plain = self._priced and self._free_of_fees
 
-    def trade(self, bar: int, spendable: float, lots: _Lots, cash: float, cells: Iterable[Cell]) -> float:
+    def trade(self, bar: int, spendable: float, lots: _Lots, cash: float, cells: Cells, low: int, high: int) -> float:
         """Size on the close of ``bar``, fill at the next open.
 
         Args:
@@ -42,24 +45,26 @@ class Trader:
             spendable: what weights are fractions of, in micros.
             lots: positions, shape ``(N,)``; changed in place.
             cash: in micros.
-            cells: one for each ticker with a target, rising.
+            cells: tickers with a target, those from ``low`` to ``high`` (exclusive) are meant; columns rise.
 
         Returns:
             cash after.
         """
-        if len(self._single) >= BLOCK:
+        if len(self._single) >= FIELDS * BLOCK:
             self._account.fills.pack()
         buys: list[_Buy] = []
         cost = 0
-        for column, size, buy_price, sell_price in cells:
-            wanted = int(size * spendable + LOT_SLACK) - float(lots[column])
+        columns, sizes, buy_prices, sell_prices = cells
+        for cell in range(low, high):
+            column = columns[cell]
+            wanted = int(sizes[cell] * spendable + LOT_SLACK) - float(lots[column])
             if wanted > 0.0:
-                buys.append((column, wanted, buy_price))
-                cost += round(wanted * buy_price)
+                buys.append((column, wanted, buy_prices[cell]))
+                cost += round(wanted * buy_prices[cell])
             elif wanted < 0.0:
-                price = sell_price if self._priced else self._account.price(bar + 1, column, wanted)
+                price = sell_prices[cell] if self._priced else self._account.price(bar + 1, column, wanted)
                 cash -= self._book(bar, column, wanted, price, lots)
-        if self._free_of_fees and self._priced and cost <= cash:
+        if self.is_plain and cost <= cash:
             for column, wanted, price in buys:
                 self._book(bar, column, wanted, price, lots)
             return cash - cost
@@ -83,7 +88,7 @@ class Trader:
         notional = round(wanted * price)
         fees = 0.0 if self._free_of_fees else self._account.fee(abs(wanted), price)
         lots[column] += wanted
-        self._single.append((column, bar, bar + 1, wanted, price, notional, fees))
+        self._single += (column, bar, bar + 1, wanted, price, notional, fees)
         return notional + fees
 
 
@@ -91,29 +96,49 @@ def rebalance_few(
     account: Account,
     rows: NDArray[np.int64],
     edges: NDArray[np.int64],
-    cells: list[Cell],
+    cells: Cells,
 ) -> None:
     """A chunk of decisions of a portfolio of few tickers, without arrays in the loop.
 
     Args:
         rows: shape ``(K,)``: the cells' rows, rising; each cell can trade at the next row.
         edges: shape ``(B + 1,)``: cells ``edges[i]`` to ``edges[i+1]`` are those of the i-th bar.
-        cells: length K.
+        cells: K of them.
     """
     bars = rows[edges[:-1]]
     opening_lots, opening_cash = account.lots.copy(), account.cash
-    trade = Trader(account).trade
+    trader, single = Trader(account), account.fills.single
+    trade, is_plain = trader.trade, trader.is_plain
     unit, usable, cash = account.unit, account.usable, account.cash
     lots: list[float] = account.lots.tolist()
     held_after: list[float] = []
     cash_after: list[float] = []
-    low = 0
-    for bar, close, high in zip(bars.tolist(), account.closes[bars].tolist(), edges[1:].tolist(), strict=True):
+    columns, sizes, buy_prices, sell_prices = cells
+    closes = account.closes[bars].ravel().tolist()
+    low = at = 0
+    for bar, high in zip(bars.tolist(), edges[1:].tolist(), strict=True):
         value = 0.0
-        for column, held in enumerate(lots):
-            value += close[column] * held
+        for held in lots:
+            value += closes[at] * held
+            at += 1
         spendable = (value * unit + cash) * usable
-        cash = trade(bar, spendable if spendable > 0.0 else 0.0, lots, cash, cells[low:high])
+        if spendable < 0.0:
+            spendable = 0.0
+        column = columns[low]
+        wanted = int(sizes[low] * spendable + LOT_SLACK) - lots[column]
+        price = buy_prices[low] if wanted > 0.0 else sell_prices[low]
+        notional = round(wanted * price)
+        if is_plain and high - low == 1:  # what most bars are
+            if notional > cash:
+                kept = account.affordable(cash, [wanted], [price])[0]
+                account.note_trimmed(bar + 1, column, wanted - kept, price)
+                wanted, notional = kept, round(kept * price)
+            if wanted:
+                lots[column] += wanted
+                cash -= notional
+                single += (column, bar, bar + 1, wanted, price, notional, 0.0)
+        else:
+            cash = trade(bar, spendable, lots, cash, cells, low, high)
         low = high
         held_after += lots
         cash_after.append(cash)

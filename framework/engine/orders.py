@@ -135,6 +135,6 @@ class OrderBook:
     def _book(self, bar: int, order: Waiting, lots: float, price: float) -> None:
         account = self.account
         notional, fees = float(round(lots * price)), account.fee(abs(lots), price)
-        account.fills.single.append((order.column, order.decided, bar, lots, price, notional, fees))
+        account.fills.single += (order.column, order.decided, bar, lots, price, notional, fees)
         account.lots[order.column] += lots
         account.cash -= notional + fees

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framework.engine.account import Account, Terms
-from framework.engine.few import FEW_ORDERS, FEW_TICKERS, Cell, Trader, rebalance_few
+from framework.engine.few import FEW_ORDERS, FEW_TICKERS, Cells, Trader, rebalance_few
 from framework.engine.fills import BLOCK, Block
 from framework.engine.orders import OrderBook
 from framework.engine.schedule import decision_rows, gather_missed
@@ -177,14 +177,16 @@ class _BarStep:
     def _few_at_once(self, row: int, columns: list[int], weights: Floats) -> bool:
         units, buy = self._units[row], self._buy_prices[row + 1]
         sell = buy if self._sell_prices is None else self._sell_prices[row + 1]
-        cells: list[Cell] = []
+        sizes, buy_prices, sell_prices = [], [], []
         for column in columns:
             weight = weights.item(column)
             if not 0.0 <= weight < np.inf:
                 return False
-            cells.append((column, weight / units.item(column), buy.item(column), sell.item(column)))
-        account = self._account
-        account.cash = self._trade(row, account.spendable(row), account.lots, account.cash, cells)
+            sizes.append(weight / units.item(column))
+            buy_prices.append(buy.item(column))
+            sell_prices.append(sell.item(column))
+        account, cells = self._account, (columns, sizes, buy_prices, sell_prices)
+        account.cash = self._trade(row, account.spendable(row), account.lots, account.cash, cells, 0, len(columns))
         return True
 
     def _new_block(self, count: int) -> tuple[int, int]:
@@ -221,10 +223,10 @@ def _run_chunk(job: Simulation, account: Account, book: OrderBook, weights: Floa
     edges = np.concatenate(([0], np.flatnonzero(np.diff(rows)) + 1, [len(rows)]))
     all_clean = bool(cells.clean.all())
     if all_clean and _is_scalar(FEW_TICKERS - 1, len(job.panel.tickers)) and not book.waiting:
-        rebalance_few(account, rows, edges, cells.as_list())
+        rebalance_few(account, rows, edges, cells.as_lists())
         return
     few = _is_scalar(FEW_ORDERS, len(rows) / (len(edges) - 1))
-    lists = cells.as_list() if few else None
+    lists = cells.as_lists() if few else None
     trade, bounds = Trader(account).trade, edges.tolist()
     for bar, low, high in zip(rows[edges[:-1]].tolist(), bounds[:-1], bounds[1:], strict=True):
         if book.waiting:
@@ -232,7 +234,7 @@ def _run_chunk(job: Simulation, account: Account, book: OrderBook, weights: Floa
         if book.waiting or not (all_clean or cells.clean[low:high].all()):
             _one_bar(account, book, bar, cells, low, high)
         elif lists is not None and high - low <= FEW_ORDERS:
-            account.cash = trade(bar, account.spendable(bar), account.lots, account.cash, lists[low:high])
+            account.cash = trade(bar, account.spendable(bar), account.lots, account.cash, lists, low, high)
         else:
             sell = None if cells.sell is None else cells.sell[low:high]
             account.rebalance(bar, cells.lots_per_micro[low:high], cells.block, low, high, sell)
@@ -254,11 +256,11 @@ class _Cells:
     sell: Floats | None
     clean: NDArray[np.bool_]
 
-    def as_list(self) -> list[Cell]:
-        """The cells one by one, for :class:`Trader`."""
+    def as_lists(self) -> Cells:
+        """The cells as plain numbers, for :class:`Trader`."""
         buy = self.block.price.tolist()
         sell = buy if self.sell is None else self.sell.tolist()
-        return list(zip(self.block.ticker.tolist(), self.lots_per_micro.tolist(), buy, sell, strict=True))
+        return self.block.ticker.tolist(), self.lots_per_micro.tolist(), buy, sell
 
 
 def _cells(

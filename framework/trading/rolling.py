@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from framework.model.panel import Floats, forward_fill
+from framework.model.panel import Floats
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Floats])
 
@@ -131,8 +131,9 @@ def on_own_bars(function: Kernel) -> Kernel:
             cut = [_column(arg, values.shape, rows, column) for arg in args]
             own = function(values[rows, column][:, None], *cut, **kwargs)
             out[:, column] = np.nan
-            out[rows, column] = own[:, 0]
-            out[:, column] = forward_fill(out[:, column : column + 1])[:, 0]
+            # The value as of the ticker's last bar, be it a number or not.
+            first, latest = rows[0], np.cumsum(present[:, column]) - 1
+            out[first:, column] = own[latest[first:], 0]
         return out
 
     return cast(Kernel, wrapper)

@@ -11,7 +11,7 @@ FeeOf = Callable[[float, float], float]
 
 
 def trim(
-    free: float, lots: Sequence[float], prices: Sequence[float], fee_of: FeeOf, lots_per_share: float
+    free: float, lots: Sequence[float], prices: Sequence[float], fee_of: FeeOf | None, lots_per_share: float
 ) -> list[float]:
     """Cut buys until cash covers them and their fees.
 
@@ -22,7 +22,7 @@ def trim(
         free: cash in micros.
         lots: wanted, > 0, in ticker order.
         prices: micros per lot.
-        fee_of: fees of one buy.
+        fee_of: fees of one buy; None: there are none.
         lots_per_share: 1 for whole shares.
 
     Returns:
@@ -33,7 +33,8 @@ def trim(
         return list(lots)
     if free <= 0.0:
         return [0.0] * len(lots)
-    kept = [cut(wanted * (free / cost)) for wanted in lots]
+    scale = free / cost
+    kept = [cut(wanted * scale) for wanted in lots]
     while (missing := _cost(kept, prices, fee_of) - free) > 0.0:
         notionals = [round(count * price) for count, price in zip(kept, prices, strict=True)]
         largest = notionals.index(max(notionals))
@@ -42,9 +43,11 @@ def trim(
     return kept
 
 
-def _cost(lots: Sequence[float], prices: Sequence[float], fee_of: FeeOf) -> float:
+def _cost(lots: Sequence[float], prices: Sequence[float], fee_of: FeeOf | None) -> float:
     cost = 0.0
     for count, price in zip(lots, prices, strict=True):
         if count > 0.0:
-            cost += round(count * price) + fee_of(count, price)
+            cost += round(count * price)
+            if fee_of is not None:
+                cost += fee_of(count, price)
     return cost
