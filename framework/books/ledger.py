@@ -138,7 +138,8 @@ def lock(connection: Connection, portfolio_ids: Iterable[str]) -> None:
 
 def _begin(connection: Connection, entries: Sequence[Entry], clock: datetime | None) -> Booking:
     """Lock, then read what the booking must know."""
-    lock(connection, {portfolio_id for entry in entries for portfolio_id in _portfolios(entry)})
+    portfolio_ids = sorted({portfolio_id for entry in entries for portfolio_id in _portfolios(entry)})
+    lock(connection, portfolio_ids)
     keys = sorted({key for entry in entries for key in _keys(entry)})
     held = {pair for entry in entries for pair in _held(entry)}
     known: dict[str, tuple[int | None, TradeRow]] = {}
@@ -146,13 +147,30 @@ def _begin(connection: Connection, entries: Sequence[Entry], clock: datetime | N
         # What a correction undoes is known by its key only; its ticker is needed for the state.
         known = _booked_rows(connection, keys)
         held |= {(row.portfolio_id, row.ticker) for _, row in known.values()}
-    owners, tickers = zip(*sorted(held), strict=True) if held else ((), ())
-    portfolio_ids = sorted({portfolio_id for entry in entries for portfolio_id in _portfolios(entry)})
-    asked = {"portfolio_ids": portfolio_ids, "owners": list(owners), "tickers": list(tickers), "keys": keys}
-    rows = fetch_all(connection, "booking_state", asked)
+    rows = _state(connection, portfolio_ids, held, keys)
     if not known and rows[0][-1]:
         known = _booked_rows(connection, rows[0][-1])
     return Booking({row[0]: _account(row, clock) for row in rows}, known)
+
+
+def read_accounts(
+    connection: Connection, portfolio_ids: Sequence[str], clock: datetime | None = None
+) -> dict[str, Account]:
+    """The cash and the last booking time of locked portfolios, without positions."""
+    return {row[0]: _account(row, clock) for row in _state(connection, portfolio_ids)}
+
+
+def _state(
+    connection: Connection, portfolio_ids: Sequence[str], held: Iterable[tuple[str, str]] = (), keys: Sequence[str] = ()
+) -> list[Row]:
+    pairs = sorted(held)
+    asked = {
+        "portfolio_ids": list(portfolio_ids),
+        "owners": [owner for owner, _ in pairs],
+        "tickers": [ticker for _, ticker in pairs],
+        "keys": list(keys),
+    }
+    return fetch_all(connection, "booking_state", asked)
 
 
 def _account(row: Row, clock: datetime | None) -> Account:

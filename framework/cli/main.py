@@ -35,6 +35,7 @@ COMMANDS = {
     "check": Command("framework.cli.check:check", "Say whether a config would run, without running it."),
     "init": Command("framework.cli.init:init", "Write a workspace: demo config, plugins folder, .gitignore."),
     "plugins": Command("framework.cli.plugins:plugins_app", "What is installed, from where, and what failed to load."),
+    "audit": Command("framework.cli.audit:audit", "Prove the books by replay; name the first wrong row."),
     "db": Command("framework.cli.db:db_app", "The database: upgrade, status, url, stop, backup, restore."),
 }
 

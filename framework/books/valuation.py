@@ -1,0 +1,91 @@
+"""Valuing a portfolio: a row of ``pnl_book``, whose parts add up to the profit or it is not written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+
+from framework.books import checks
+from framework.books.ledger import lock, read_accounts, trade_row
+from framework.books.lots import Lots, Mark, Profit
+from framework.db.pool import Pool
+from framework.db.queries import execute, fetch_all
+from framework.db.state import Valuation
+from framework.db.types import Connection
+from framework.errors import BookingError
+
+#: Rows read at once; a first valuation may meet millions.
+_BATCH = 20_000
+
+
+def catch_up(connection: Connection, portfolio_id: str, lots: Lots) -> None:
+    """Take in the rows that were booked since ``lots`` last looked; a fresh ``Lots()`` starts from zero."""
+    while True:
+        asked = {"portfolio_id": portfolio_id, "after": lots.last_id, "rows": _BATCH}
+        found = fetch_all(connection, "trades_after", asked)
+        for row in found:
+            lots.apply(row[0], trade_row(row[1:]))
+        if len(found) < _BATCH:
+            return
+
+
+def value(
+    pool: Pool, portfolio_id: str, marks: Mapping[str, Mark], lots: Lots, clock: datetime | None = None
+) -> Valuation:
+    """Value a portfolio and write it down.
+
+    Args:
+        pool: one connection is held meanwhile.
+        portfolio_id: whose books.
+        marks: a price for every ticker held; others are ignored.
+        lots: of this portfolio, kept by the caller from one valuation to the next; is brought up to date.
+        clock: the engine's moment (aware); ``None``: the database's clock.
+
+    Returns:
+        the row written; ``timestamp`` is its booking time.
+
+    Raises:
+        DataError: a held ticker has no usable price.
+        BookingError: the portfolio is not open, or its books do not add up.
+        DatabaseError: the server failed or cannot be reached.
+    """
+    if clock is not None:
+        checks.moment("clock", clock)
+    with pool.connection() as connection:
+        catch_up(connection, portfolio_id, lots)  # the long part, if there is one, without the lock
+    with pool.transaction() as connection:
+        return _value_in(connection, portfolio_id, marks, lots, clock)
+
+
+def _value_in(
+    connection: Connection, portfolio_id: str, marks: Mapping[str, Mark], lots: Lots, clock: datetime | None
+) -> Valuation:
+    lock(connection, [portfolio_id])
+    catch_up(connection, portfolio_id, lots)
+    account = read_accounts(connection, [portfolio_id], clock)[portfolio_id]
+    if account.cash != lots.cash:
+        raise BookingError(
+            f"the cash of portfolio {portfolio_id!r} is {account.cash}, but its trades add up to {lots.cash}; "
+            f"find the first row that is wrong: engine audit --portfolio {portfolio_id}"
+        )
+    profit = lots.profit(marks)
+    require_identity(profit, portfolio_id)
+    valuation = Valuation(timestamp=account.next_time(), **asdict(profit))
+    execute(connection, "insert_valuation", {"portfolio_id": portfolio_id, **asdict(valuation)})
+    return valuation
+
+
+def require_identity(profit: Profit, portfolio_id: str) -> None:
+    """Refuse a valuation whose parts don't add up.
+
+    Raises:
+        BookingError: shows both sides.
+    """
+    parts = profit.realised + profit.unrealised + profit.income - profit.costs
+    if parts != profit.notional:
+        raise BookingError(
+            f"the profit of portfolio {portfolio_id!r} is {profit.notional}, but realised {profit.realised} + "
+            f"unrealised {profit.unrealised} + income {profit.income} - costs {profit.costs} = {parts}; "
+            "nothing was written"
+        )
