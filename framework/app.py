@@ -81,7 +81,9 @@ def run(loaded: LoadedConfig, out_dir: Path | None, progress: Progress, announce
         announce(f"Database: {database.describe()}")
         result = _run_backtest(plan, database, progress, announce)
     folder = out_dir or Path("runs") / f"{loaded.config.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    _log.debug("simulated; writing the report")
     report = write_run(result, folder, lambda name, done, total: progress("report", done, total))
+    _log.debug("report written")
     manager.notify("backtest_finished", result=result)
     return RunOutcome(result, summary(result), report)
 
@@ -298,6 +300,7 @@ def _task(
     def work(checkpoint: Callable[[], None]) -> _Simulated:
         from framework.db.bars import fingerprint
 
+        began = time.perf_counter()
         data = _panel(plan, database, portfolio)
         ready_at = time.perf_counter()
 
@@ -311,6 +314,13 @@ def _task(
         if plan.config.report.benchmark is not None:
             name = plan.config.report.benchmark
             benchmark = simulate(plan.job(portfolio, data, plan.benchmark(), name, "every_bar"))
+        _log.debug(
+            "portfolio %s: panel read in %.3f s, %d bars simulated in %.3f s",
+            portfolio.id,
+            ready_at - began,
+            result.bars,
+            result.simulation_seconds,
+        )
         return _Simulated(result, benchmark, data.notes, fingerprint(data.panel), ready_at)
 
     return work

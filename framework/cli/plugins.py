@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 
@@ -112,11 +113,22 @@ def _parameters(cls: type[Any]) -> list[dict[str, Any]]:
 
 
 def _type_text(hint: Any) -> str:
-    """An annotation as a reader would say it: ``int, Gt(gt=0)``."""
-    bounds = [repr(bound) for bound in getattr(hint, "__metadata__", ())]
-    plain = getattr(hint, "__origin__", hint) if bounds else hint
-    name = plain.__name__ if isinstance(plain, type) else str(plain).removeprefix("typing.")
-    return ", ".join([name, *bounds])
+    """An annotation as a reader would say it: ``int > 0``, ``float ≥ 0 or None``, ``'on_signal' or 'every_bar'``."""
+    if get_origin(hint) is Annotated:
+        plain, *bounds = get_args(hint)
+        return " ".join([_type_text(plain), *map(_bound_text, bounds)])
+    if get_origin(hint) is Literal:
+        return " or ".join(map(repr, get_args(hint)))
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(map(_type_text, get_args(hint)))
+    if hint is type(None):
+        return "None"
+    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint).removeprefix("typing.")
+
+
+def _bound_text(bound: Any) -> str:
+    signs = (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))
+    return " and ".join(f"{sign} {getattr(bound, name)}" for name, sign in signs if hasattr(bound, name)) or repr(bound)
 
 
 def _print_table(manager: PluginManager) -> None:

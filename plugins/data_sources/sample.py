@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import gzip
 import hashlib
 from collections.abc import Sequence
@@ -85,7 +86,9 @@ class _Table:
 
     def index(self, ticker: str) -> int:
         if ticker not in self.tickers:
-            raise SourceError(f"data source 'sample' has no ticker {ticker!r}; it has {', '.join(self.tickers)}")
+            near = difflib.get_close_matches(ticker, self.tickers, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise SourceError(f"data source 'sample' has no ticker {ticker!r} (it has {', '.join(self.tickers)}){hint}")
         return self.tickers.index(ticker)
 
 

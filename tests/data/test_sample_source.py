@@ -100,7 +100,7 @@ def test_splits_and_reverse_splits(step, value):
 
 
 def test_unknown_ticker_and_interval():
-    with pytest.raises(SourceError, match="no ticker 'TSLA'; it has AAPL, FB, GOOG, IBM, MSFT"):
+    with pytest.raises(SourceError, match=r"no ticker 'TSLA' \(it has AAPL, FB, GOOG, IBM, MSFT\)"):
         everything(["TSLA"])
     with pytest.raises(SourceError, match="'5min', set it to 1d"):
         Sample().bars(["IBM"], "5min", date.min, date.max)
