@@ -22,12 +22,12 @@ from urllib.parse import quote
 import psycopg2
 from psycopg2 import sql
 
-from framework.db.queries import fetch_one
+from framework.db.queries import Row, fetch_one
 from framework.db.server_binaries import bin_folder_for
 from framework.db.server_files import Files, give, locate, locked, make_home, open_lock, take
 from framework.db.server_process import Account, end, is_postmaster_of, launch, postmaster_pid
 from framework.db.types import Connection
-from framework.errors import EmbeddedServerError
+from framework.errors import DatabaseUnavailable, EmbeddedServerError
 
 ADMIN = "engine_admin"
 APP = "engine_app"
@@ -85,8 +85,8 @@ class Embedded:
             socket = _answering(files)
             if socket is None:
                 socket = self._start(files)
-            files.used.write_text(f"{self.idle_seconds}\n")
-            _ensure_keeper(files)
+            else:
+                self._note_use(files)
         return url(socket)
 
     def status(self) -> EmbeddedStatus:
@@ -134,9 +134,16 @@ class Embedded:
         # Nothing of this folder runs: what a stale file says of a pid is about somebody else's process.
         (files.data / "postmaster.pid").unlink(missing_ok=True)
         socket = _free_socket(files)
+        # The keeper comes first: were this process killed after the launch, nobody would ever stop the server.
+        self._note_use(files)
         _launch(files, programs, socket, self.settings)
         _prepare(socket)
+        self._note_use(files)
         return socket
+
+    def _note_use(self, files: Files) -> None:
+        files.used.write_text(f"{self.idle_seconds}\n")
+        _ensure_keeper(files)
 
 
 def url(socket: Path, user: str = APP, database: str = DATABASE) -> str:
@@ -156,31 +163,32 @@ def stop_server(files: Files) -> bool:
 
 def count_clients(socket: Path) -> int | None:
     """How many clients are connected, ourselves left out; ``None`` if the server does not answer."""
-    connection = _connect(socket)
-    if connection is None:
-        return None
-    try:
-        row = fetch_one(connection, "count_clients")
-    finally:
-        connection.close()
-    return int(row[0]) if row else 0
+    row = _ask(socket, "count_clients")
+    return None if row is None else int(row[0])
 
 
 def _answering(files: Files) -> Path | None:
     """The socket folder, if a server answers there that has this data directory's identifier."""
     socket, expected = files.socket(), files.system_identifier()
-    connection = _connect(socket) if socket and expected else None
-    if connection is None:
-        return None
-    try:
-        row = fetch_one(connection, "system_identifier")
-    finally:
-        connection.close()
+    row = _ask(socket, "system_identifier") if socket and expected else None
     if row is None or int(row[0]) != expected:
         return None
     # A copied folder has the identifier of its original; a moved one has left the place that the server knows.
     known = Path(row[1])
     return socket if not known.exists() or known.samefile(files.data) else None
+
+
+def _ask(socket: Path, query: str) -> Row | None:
+    """The answer to a named query, or ``None`` where no server answers, or it goes away meanwhile."""
+    connection = _connect(socket)
+    if connection is None:
+        return None
+    try:
+        return fetch_one(connection, query)
+    except DatabaseUnavailable:
+        return None
+    finally:
+        connection.close()
 
 
 def _free_socket(files: Files) -> Path:

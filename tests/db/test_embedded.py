@@ -281,6 +281,20 @@ def keeper_pid(server):
     return None
 
 
+def test_a_start_killed_after_the_launch_leaves_a_server_that_still_stops_by_itself(make):
+    server = make(idle_seconds=1)
+    code = (
+        "import sys, os, pathlib, signal\n"
+        "from framework.db import embedded\n"
+        "embedded._prepare = lambda socket: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "embedded.Embedded(pathlib.Path(sys.argv[1]), 1, {'fsync': 'off'}).start()"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(server.workspace)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert server.status().running
+    wait_until(lambda: not server.status().running)
+
+
 @pytest.mark.slow
 def test_a_killed_keeper_is_replaced_at_the_next_start(make):
     server = make(idle_seconds=1)
