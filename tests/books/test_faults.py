@@ -1,0 +1,228 @@
+"""Many writers at once, writers that die in the middle, and a server that throws them out."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from framework.books.audit import audit
+from framework.books.ledger import book, book_in, lock
+from framework.books.lots import Lots, Mark
+from framework.books.state import read_portfolio
+from framework.books.valuation import value
+from framework.db.pool import Pool
+from framework.errors import DatabaseConflict, IdempotencyConflict, InsufficientCash
+from tests.books.cases import D, ask, cash, fill, open_, transfer
+from tests.books.writer import entries as entries_of
+
+WRITERS = 8
+
+
+@pytest.fixture
+def wide(database):
+    """A pool with a connection for every writer."""
+    opened = Pool(database, 1, WRITERS)
+    yield opened
+    opened.close()
+
+
+def test_writers_on_many_connections_neither_deadlock_nor_lose_anything(wide):
+    ids = [str(n) for n in range(4)]
+    open_(wide, *ids)
+    book(wide, [cash("100000", key=f"start{name}", portfolio_id=name) for name in ids])
+    refused = Counter()
+
+    def write(worker):
+        draw = random.Random(worker)
+        for n in range(40):
+            source, target = draw.sample(ids, 2)
+            batch = [
+                transfer(draw.randint(1, 40000), source, target, f"t{worker}-{n}"),
+                fill(f"f{worker}-{n}", draw.choice(["BUY", "SELL"]), 3, 7, portfolio_id=target),
+                transfer(draw.randint(1, 100), target, source, f"u{worker}-{n}"),
+                fill(f"shared-{n}", portfolio_id="0"),  # reported to every writer
+            ]
+            try:
+                book(wide, batch)
+            except InsufficientCash:
+                refused[worker] += 1
+            if n % 10 == 0:
+                value(wide, source, {"AAPL": Mark(D(5))}, Lots())
+
+    with ThreadPoolExecutor(WRITERS) as threads:
+        list(threads.map(write, range(WRITERS)))
+    report = audit(wide)
+    assert report.clean, report
+    assert ask(wide, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == [(0,)]
+    kinds = dict(
+        ask(wide, "SELECT split_part(execution_id, '-', 1) ~ '^shared', count(*) FROM trade_execution_logs GROUP BY 1")
+    )
+    booked = WRITERS * 40 - sum(refused.values())
+    assert kinds[False] == len(ids) + 5 * booked
+    assert 0 < kinds[True] <= 40
+    fills = ask(wide, "SELECT sum(CASE side WHEN 'BUY' THEN -notional ELSE notional END - fees) "
+                      "FROM trade_execution_logs WHERE kind = 'trade'")[0][0]  # fmt: skip
+    assert sum(each.cash for each in report.portfolios) == 400_000 + fills
+
+
+def test_who_waited_for_the_lock_sees_what_it_waited_for(funded, database):
+    others = Pool(database)
+    with ThreadPoolExecutor(1) as thread:
+        with funded.transaction() as connection:
+            book_in(connection, [cash("5"), fill()])
+            waiting = thread.submit(book, others, [cash("-9004", "withdrawal", key="all"), fill("f2")])
+            until_somebody_waits(funded)
+        assert waiting.result(10).cash == {"1": D(10000 + 5 - 1001 - 9004 - 1001)}
+    others.close()
+    assert read_portfolio(funded, "1").positions == {"AAPL": D(20)}
+    assert audit(funded).clean
+
+
+def until_somebody_waits(pool):
+    deadline = time.monotonic() + 10
+    while not ask(
+        pool, "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("commits", [True, False])
+def test_one_key_in_two_portfolios_at_once_is_booked_by_one(funded, database, commits):
+    others = Pool(database)
+
+    def first():
+        with funded.transaction() as connection:
+            book_in(connection, [fill("same")])
+            waiting = thread.submit(book, others, [fill("same", portfolio_id="2")])
+            until_somebody_waits(funded)
+            if not commits:
+                raise ZeroDivisionError
+            return waiting
+
+    with ThreadPoolExecutor(1) as thread:
+        if commits:
+            with pytest.raises(IdempotencyConflict, match=r"portfolio_id 1 \(offered: 2\)"):
+                first().result(10)
+        else:
+            with pytest.raises(ZeroDivisionError):
+                first()
+    others.close()
+    assert ask(funded, "SELECT portfolio_id FROM trade_execution_logs WHERE execution_id = 'same'") == [
+        ("1" if commits else "2",)
+    ]
+    assert audit(funded).clean
+
+
+def test_in_the_callers_transaction_a_race_for_a_key_is_the_callers_to_repeat(funded, database):
+    others = Pool(database)
+
+    def second():
+        with others.transaction() as connection:
+            book_in(connection, [fill("same", portfolio_id="2")])
+
+    with ThreadPoolExecutor(1) as thread:
+        with funded.transaction() as connection:
+            book_in(connection, [fill("same")])
+            waiting = thread.submit(second)
+            until_somebody_waits(funded)
+        with pytest.raises(DatabaseConflict, match="same"):
+            waiting.result(10)
+    others.close()
+    assert audit(funded).clean
+
+
+def test_transfers_both_ways_wait_in_order_of_id(funded, database):
+    """Whoever has the lower id first gets through; the other waits there, holding nothing that is wanted."""
+    others = Pool(database)
+    with ThreadPoolExecutor(2) as threads:
+        with funded.transaction() as connection:
+            lock(connection, ["1"])
+            there = threads.submit(book, others, [transfer("1", "1", "2", "there")])
+            back = threads.submit(
+                book, others, [cash("5", key="c2", portfolio_id="2"), transfer("1", "2", "1", "back")]
+            )
+            until_somebody_waits(funded)
+            assert not there.done()
+            assert not back.done()
+        assert {there.result(10).cash["2"], back.result(10).cash["2"]} <= {D(1), D(4), D(5)}
+    others.close()
+    assert audit(funded).clean
+
+
+def test_writers_whose_sessions_are_ended_book_once(funded, database):
+    writer = Pool(database, 1, 1)
+    done = threading.Event()
+
+    def write():
+        try:
+            for n in range(150):
+                book(writer, [fill(f"k{n}", quantity="1", price="1", fees="0"), transfer("1", key=f"t{n}")])
+        finally:
+            done.set()
+
+    with ThreadPoolExecutor(1) as thread:
+        writing = thread.submit(write)
+        ended = 0
+        while not done.wait(0.05):
+            ended += len(ask(funded, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                                     "WHERE datname = current_database() AND pid <> pg_backend_pid()"))  # fmt: skip
+        writing.result()
+    writer.close()
+    assert ended
+    assert read_portfolio(funded, "1").cash == 10000 - 300
+    assert read_portfolio(funded, "1").positions == {"AAPL": D(150)}
+    assert audit(funded).clean
+
+
+def kill_and_check(books, database, rounds, seed):
+    """Kill a writer at random moments; then book what it did again, and go on as if nothing had been."""
+    draw = random.Random(seed)
+    for name in map(str, range(rounds)):
+        command = [sys.executable, str(Path(__file__).with_name("writer.py")), database, name]
+        writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "0\n"
+        time.sleep(draw.uniform(0, 0.03))
+        writer.kill()
+        said = [0, *(int(line) for line in writer.stdout.read().split("\n")[:-1])]
+        writer.wait()
+        writer.stdout.close()
+        until_only_we_are_connected(books)
+        assert audit(books).clean
+        for n in itertools.count():
+            already = {entry.already for entry in book(books, entries_of(name, n)).entries}
+            assert len(already) == 1, "all three or none"
+            if already == {False}:
+                break
+        # What was told as booked is booked; of the one in flight nobody knew.
+        assert n in (len(said), len(said) + 1)
+    assert audit(books).clean
+
+
+def until_only_we_are_connected(pool):
+    deadline = time.monotonic() + 10
+    others = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    while ask(pool, others):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_a_writer_killed_in_the_middle_leaves_whole_bookings(books, database):
+    book(books, [cash("1000", key="start")])
+    kill_and_check(books, database, 6, seed=1)
+
+
+@pytest.mark.slow
+def test_writers_killed_at_a_hundred_moments(books, database):
+    book(books, [cash("1000000", key="start")])
+    kill_and_check(books, database, 100, seed=2)
