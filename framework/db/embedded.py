@@ -25,7 +25,7 @@ from psycopg2 import sql
 from framework.db.queries import Row, fetch_one
 from framework.db.server_binaries import bin_folder_for
 from framework.db.server_files import Files, give, locate, locked, make_home, open_lock, take
-from framework.db.server_process import Account, end, is_postmaster_of, launch, postmaster_pid
+from framework.db.server_process import Account, arguments, end, is_postmaster_of, launch, postmaster_pid
 from framework.db.types import Connection
 from framework.errors import DatabaseUnavailable, EmbeddedServerError
 
@@ -276,20 +276,15 @@ def _launch(files: Files, programs: Path, socket: Path, settings: Mapping[str, s
 def _came_up(files: Files, pid: int) -> bool:
     """Wait until the server answers (True) or its process has ended (False); recovery may take long."""
     deadline = time.monotonic() + RECOVERY_SECONDS
-    while time.monotonic() < deadline:
+    unseen = 0
+    while time.monotonic() < deadline and unseen < 15:
         if _answering(files) is not None:
             return True
-        # Before the shell's child has become the server, its command line begins with sh.
-        if not (is_postmaster_of(pid, files.data) or _is_starting(pid)):
-            return False
+        # While the shell's child becomes the server, its command line is the shell's, and then for a moment empty.
+        alive = is_postmaster_of(pid, files.data) or arguments(pid)[:1] == ["/bin/sh"]
+        unseen = 0 if alive else unseen + 1
         threading.Event().wait(0.02)
     return False
-
-
-def _is_starting(pid: int) -> bool:
-    from framework.db.server_process import arguments
-
-    return arguments(pid)[:1] == ["/bin/sh"]
 
 
 def _log_tail(files: Files) -> str:
