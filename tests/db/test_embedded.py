@@ -454,8 +454,7 @@ def _as_ordinary_user(workspace: Path, programs: Path, account: Account, results
         os.setgid(account.gid)
         os.setuid(account.uid)
     # This user may not be able to enter the environment of the tests: programs from the copy, and no keeper.
-    embedded_module.bin_folder_for = lambda account: programs
-    embedded_module._ensure_keeper = lambda files: None
+    vars(embedded_module).update(bin_folder_for=lambda account: programs, _ensure_keeper=lambda files: None)
     server = Embedded(workspace, 60, SETTINGS)
     url = server.start()
     answer = query(url, "SELECT current_user")
