@@ -14,6 +14,7 @@ from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from framework.config.load import LoadedConfig
 from framework.config.model import Portfolio
@@ -265,6 +266,7 @@ class _Simulated:
     notes: tuple[str, ...]
     fingerprint: str
     ready_at: float
+    job: Simulation
 
 
 def _run_backtest(plan: _Plan, database: Database, progress: Progress, announce: Announce) -> RunResult:
@@ -276,6 +278,8 @@ def _run_backtest(plan: _Plan, database: Database, progress: Progress, announce:
         f"portfolio-{portfolio.id}": _task(plan, database, portfolio, progress) for portfolio in plan.config.portfolios
     }
     done = run_threads(tasks)
+    if plan.config.mode == "replay":
+        _replay(plan, database, done, progress, announce)
     notes = dict.fromkeys([*loaded.notes(), *(note for each in done for note in each.notes)])
     return RunResult(
         name=plan.config.name,
@@ -321,9 +325,43 @@ def _task(
             result.bars,
             result.simulation_seconds,
         )
-        return _Simulated(result, benchmark, data.notes, fingerprint(data.panel), ready_at)
+        return _Simulated(result, benchmark, data.notes, fingerprint(data.panel), ready_at, job)
 
     return work
+
+
+def _replay(plan: _Plan, database: Database, done: list[_Simulated], progress: Progress, announce: Announce) -> None:
+    """Run every portfolio again through scratch books, a thread each, and compare with the backtest.
+
+    Raises:
+        ParityError: they differ.
+    """
+    from framework.db.scratch import scratch_schema
+    from framework.engine.replay import Replayed, compare, replay
+
+    size = plan.config.database.pool
+    name = f"replay_{datetime.now(UTC):%Y%m%d%H%M%S}_{uuid4().hex[:6]}"
+    with scratch_schema(database.url, name, size.min, size.max) as books:
+
+        def task(portfolio: Portfolio, simulated: _Simulated) -> Callable[[Callable[[], None]], Replayed]:
+            def work(checkpoint: Callable[[], None]) -> Replayed:
+                def told(bars: int, total: int) -> None:
+                    progress(f"replay {portfolio.id}", bars, total)
+                    checkpoint()
+
+                lookback = plan.warmup_bars(portfolio) + 1
+                replay(simulated.job, lambda: plan.strategy(portfolio), books, lookback, told)
+                return compare(books, simulated.result)
+
+            return work
+
+        pairs = zip(plan.config.portfolios, done, strict=True)
+        tasks = {f"replay-{portfolio.id}": task(portfolio, simulated) for portfolio, simulated in pairs}
+        for found in run_threads(tasks):
+            announce(
+                f"Replay: portfolio {found.portfolio_id} ends as the backtest does: "
+                f"{found.trades} trades, equity {found.equity:,.2f}"
+            )
 
 
 def _checked_plan(loaded: LoadedConfig) -> tuple[_Plan, str]:

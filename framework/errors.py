@@ -22,7 +22,8 @@
     │   ├── InsufficientCash         exit 1   a withdrawal or transfer would leave free cash below zero
     │   └── PortfolioMismatch        exit 2   the books belong to another mode, broker, account or currency
     └── StrategyError                exit 1   a strategy raised or returned something unusable
-        └── LookaheadError           exit 1   its decisions change with the future
+        ├── LookaheadError           exit 1   its decisions change with the future
+        └── ParityError              exit 1   a replay does not end as the backtest did
 
 A message says what was wrong, where, the value, what is allowed, and what to do. It is shown to the user as it
 stands, so it never holds a secret.
@@ -43,6 +44,7 @@ __all__ = [
     "LookaheadError",
     "MigrationError",
     "NotBuiltYet",
+    "ParityError",
     "PluginError",
     "PoolClosed",
     "PoolTimeout",
@@ -150,3 +152,7 @@ class StrategyError(EngineError):
 
 class LookaheadError(StrategyError):
     """A strategy's decisions change when the future is cut off or changed; names bar and ticker."""
+
+
+class ParityError(StrategyError):
+    """A replay through the books does not end as the backtest did; names the first difference."""

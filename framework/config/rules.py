@@ -70,8 +70,8 @@ def unbuilt(config: RunConfig) -> Iterator[Finding]:
 
     This is the only list of them; a part that gets built loses its line here.
     """
-    if config.mode != "backtest":
-        yield ("mode",), f"mode {config.mode!r} (there is: backtest)"
+    if config.mode not in ("backtest", "replay"):
+        yield ("mode",), f"mode {config.mode!r} (there are: backtest, replay)"
     if config.broker.account is not None:
         yield ("broker", "account"), "broker accounts, which come with the live modes"
     if config.allocator is not None:

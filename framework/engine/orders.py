@@ -5,7 +5,9 @@ Quantity orders, targets on tickers without a bar, and anything decided while an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,24 +17,54 @@ from framework.model.money import cut
 from framework.model.panel import Floats
 from framework.trading.context import OrderRequest
 
+#: Why an order ends that a later target takes back.
+REPLACED = "replaced"
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A sized market order for the next open. ``lots`` is signed."""
+    """A sized market order for the next open. ``lots`` is signed; ``order_id``: its name in a journal, if any."""
 
     column: int
     lots: float
     decided: int
+    order_id: str = ""
+
+
+class Witness(Protocol):
+    """Who is told what becomes of each waiting order: a journal."""
+
+    def filled(self, order: Waiting, lots: float, price: float, fees: float) -> None:
+        """It filled, in full or in part: signed lots, micros per lot, micros."""
+
+    def ended(self, order: Waiting, lots: float, reason: str) -> None:
+        """It, or the rest of it, ended without a fill."""
 
 
 class OrderBook:
-    """The orders of one account between decision and end. An order trades at its ticker's next bar in the session."""
+    """The orders of one account between decision and end. An order trades at its ticker's next bar in the session.
 
-    def __init__(self, account: Account, last_of_session: NDArray[np.bool_]) -> None:
+    Args:
+        account: whose orders.
+        last_of_session: shape ``(T,)``: after which bars DAY orders lapse.
+        waiting: what an earlier book left, to trade at ``next_bar`` at the earliest.
+        next_bar: row.
+        witness: told of fills and ends, beside the account's own lists.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        last_of_session: NDArray[np.bool_],
+        waiting: Sequence[Waiting] = (),
+        next_bar: int = 0,
+        witness: Witness | None = None,
+    ) -> None:
         self.account = account
-        self.waiting: list[Waiting] = []
+        self.waiting: list[Waiting] = list(waiting)
         self._last_of_session = last_of_session
-        self._next_bar = 0
+        self._next_bar = next_bar
+        self._witness = witness
 
     # Decisions.
 
@@ -79,7 +111,7 @@ class OrderBook:
     def _cancel(self, bar: int, column: int) -> None:
         for order in self.waiting:
             if order.column == column:
-                self.account.note_unfilled(bar, column, order.lots, "replaced")
+                self._end(bar, order, order.lots, REPLACED)
         self.waiting = [order for order in self.waiting if order.column != column]
 
     def _queue(self, order: Waiting) -> None:
@@ -98,7 +130,7 @@ class OrderBook:
         """Close the book after the last bar."""
         self.run_to(last_bar)
         for order in self.waiting:
-            self.account.note_unfilled(last_bar, order.column, order.lots, "end of data")
+            self._end(last_bar, order, order.lots, "end of data")
         self.waiting = []
 
     def _open(self, bar: int) -> None:
@@ -114,13 +146,13 @@ class OrderBook:
         self.waiting = absent
         if absent and self._last_of_session[bar]:
             for order in absent:
-                self.account.note_unfilled(bar, order.column, order.lots, "no bar")
+                self._end(bar, order, order.lots, "no bar")
             self.waiting = []
 
     def _sell(self, bar: int, order: Waiting) -> None:
         lots = max(order.lots, -float(self.account.lots[order.column]))
         if lots != order.lots:
-            self.account.note_unfilled(bar, order.column, order.lots - lots, "short not allowed")
+            self._end(bar, order, order.lots - lots, "short not allowed")
         if lots:
             self._book(bar, order, lots, self.account.price(bar, order.column, lots))
 
@@ -129,6 +161,8 @@ class OrderBook:
         kept = self.account.affordable(self.account.cash, [order.lots for order in orders], prices)
         for order, lots, price in zip(orders, kept, prices, strict=True):
             self.account.note_trimmed(bar, order.column, order.lots - lots, price)
+            if self._witness is not None and lots != order.lots:
+                self._witness.ended(order, order.lots - lots, "no cash")
             if lots:
                 self._book(bar, order, lots, price)
 
@@ -138,3 +172,10 @@ class OrderBook:
         account.fills.single += (order.column, order.decided, bar, lots, price, notional, fees)
         account.lots[order.column] += lots
         account.cash -= notional + fees
+        if self._witness is not None:
+            self._witness.filled(order, lots, price, fees)
+
+    def _end(self, bar: int, order: Waiting, lots: float, reason: str) -> None:
+        self.account.note_unfilled(bar, order.column, lots, reason)
+        if self._witness is not None:
+            self._witness.ended(order, lots, reason)

@@ -96,7 +96,7 @@ def test_the_version_is_the_distributions(engine: Engine) -> None:
         (["plugins", "show", "strategy", "sma_corss"], "engine: there is no strategy 'sma_corss'; did you mean"),
         (["plugins", "show", "strtegy", "x"], "engine: there is no kind of plugin 'strtegy'; did you mean 'strategy'?"),
         (["run", str(DEMO), "--set", "mode=live"], f"engine: {DEMO}:29: portfolios.0.cash: is refused in mode live"),
-        (["run", str(DEMO), "--set", "mode=replay"], "engine: --set: mode: mode 'replay' (there is: backtest)"),
+        (["run", str(DEMO), "--set", "mode=paper"], "engine: --set: mode: mode 'paper' (there are: backtest, replay)"),
     ],
 )  # fmt: skip
 def test_wrong_usage_is_exit_2_and_one_paragraph(refused: Refused, arguments: list[str], answer: str) -> None:

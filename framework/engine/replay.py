@@ -1,0 +1,146 @@
+"""Replay: the live engine on a historical clock, in books of its own; it must end as the backtest did, to the cent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import numpy as np
+
+from framework.books.entries import CashMovement
+from framework.books.journal import read_books_id
+from framework.books.keys import opening_key
+from framework.books.ledger import book
+from framework.books.open import Identity, open_portfolio
+from framework.books.state import read_portfolio
+from framework.db.pool import Pool
+from framework.db.queries import fetch_all
+from framework.engine.simulator import Simulation
+from framework.engine.worker import Worker
+from framework.errors import ParityError
+from framework.model.result import PortfolioResult
+from framework.trading.strategy import Strategy
+
+_CENT = Decimal("0.01")
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A portfolio that was replayed and found equal to its backtest."""
+
+    portfolio_id: str
+    trades: int
+    cash: Decimal
+    equity: Decimal
+
+
+def replay(
+    job: Simulation,
+    make_strategy: Callable[[], Strategy],
+    pool: Pool,
+    lookback: int,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Run a portfolio through the books, bar by bar.
+
+    Args:
+        job: as backtested.
+        make_strategy: a fresh strategy object.
+        pool: of scratch books.
+        lookback: bars that a decision sees.
+        progress: is told (bars done, bars in all).
+
+    Raises:
+        EngineError: of the strategy or the books.
+    """
+    identity = Identity(job.portfolio_id, "replay", "simulated", "replay", job.currency)
+    open_portfolio(pool, identity)
+    _deposit(pool, job)
+    worker = Worker(job, make_strategy, pool, identity, read_books_id(pool), lookback)
+    bars = len(job.panel) - job.first
+    for row in range(job.first, len(job.panel)):
+        progress(row - job.first, bars)
+        worker.step(row)
+    progress(bars, bars)
+
+
+def _deposit(pool: Pool, job: Simulation) -> None:
+    if not job.terms.opening_cash:
+        return
+    opens: datetime = job.timeline.opens[job.first].astype("datetime64[us]").item()
+    before = opens.replace(tzinfo=UTC) - timedelta(seconds=1)
+    session: date = job.timeline.session[job.first].item()
+    deposit = CashMovement(
+        portfolio_id=job.portfolio_id,
+        key=opening_key(job.portfolio_id),
+        at=before,
+        session=session,
+        kind="deposit",
+        amount=Decimal(repr(job.terms.opening_cash)),
+    )
+    book(pool, [deposit], before)
+
+
+def compare(pool: Pool, backtest: PortfolioResult) -> Replayed:
+    """Compare the books of a replay with the backtest: every trade exactly, cash and every equity to the cent.
+
+    Raises:
+        ParityError: names the first difference.
+    """
+    portfolio_id = backtest.portfolio_id
+    with pool.connection() as connection:
+        booked = fetch_all(connection, "replayed_trades", {"portfolio_id": portfolio_id})
+        equity = [row[0] for row in fetch_all(connection, "replayed_equity", {"portfolio_id": portfolio_id})]
+    expected = _trades(backtest)
+    for number, (mine, theirs) in enumerate(zip(booked, expected, strict=False), start=1):
+        if not _same(mine, theirs):
+            raise _difference(portfolio_id, f"trade {number}", mine, theirs)
+    if len(booked) != len(expected):
+        raise _difference(portfolio_id, "the number of trades", len(booked), len(expected))
+    if len(equity) != backtest.bars:
+        raise _difference(portfolio_id, "the number of valuations", len(equity), backtest.bars)
+    for found, value, stamp in zip(equity, backtest.equity, backtest.panel.timestamps[backtest.first :], strict=True):
+        if abs(found - Decimal(repr(float(value)))) >= _CENT:
+            raise _difference(portfolio_id, f"equity at {np.datetime_as_string(stamp, unit='m')}", found, value)
+    cash = read_portfolio(pool, portfolio_id).cash
+    if cash is None or (backtest.bars and abs(cash - Decimal(repr(float(backtest.cash[-1])))) >= _CENT):
+        raise _difference(portfolio_id, "cash", cash, backtest.cash[-1:])
+    return Replayed(portfolio_id, len(booked), cash, equity[-1] if equity else cash)
+
+
+def _difference(portfolio_id: str, what: str, replayed: object, backtested: object) -> ParityError:
+    return ParityError(
+        f"portfolio {portfolio_id}: replay and backtest differ in {what}: the replay has {replayed}, the backtest "
+        f"{backtested}. The strategy may keep something on itself between bars (use ctx.state), or decide on more "
+        "bars than `lookback` gives it"
+    )
+
+
+def _trades(result: PortfolioResult) -> list[tuple[str, datetime, str, Decimal, Decimal, Decimal, Decimal]]:
+    trades, opens = result.trades, result.timeline.opens
+    return [
+        (
+            result.panel.tickers[ticker],
+            opens[filled].astype("datetime64[us]").item().replace(tzinfo=UTC),
+            "BUY" if quantity > 0 else "SELL",
+            *(round(Decimal(repr(abs(number))), 9) for number in (quantity, price, notional, fees)),
+        )
+        for ticker, filled, quantity, price, notional, fees in zip(
+            trades.ticker.tolist(),
+            trades.filled.tolist(),
+            trades.quantity.tolist(),
+            trades.price.tolist(),
+            trades.notional.tolist(),
+            trades.fees.tolist(),
+            strict=True,
+        )
+    ]
+
+
+def _same(mine: Sequence[object], theirs: Sequence[object]) -> bool:
+    """Ticker, time, side, quantity, price exactly; notional and fees to the cent: half a micro may round either way."""
+    if list(mine[:5]) != list(theirs[:5]):
+        return False
+    return all(abs(a - b) < _CENT for a, b in zip(mine[5:], theirs[5:], strict=True))  # type: ignore[operator]

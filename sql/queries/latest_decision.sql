@@ -1,0 +1,25 @@
+-- Purpose: the newest decision of a portfolio, and what has ended without a full fill since then.
+-- Parameters: portfolio_id.
+-- Locks: none.
+SELECT
+    latest.due_at,
+    latest.bar_timestamp,
+    latest.state::text,
+    coalesce(lapsed.tickers, '{}'),
+    coalesce(lapsed.quantities, '{}'),
+    coalesce(lapsed.reasons, '{}')
+FROM (
+    SELECT due_at, bar_timestamp, state
+    FROM decisions
+    WHERE portfolio_id = %(portfolio_id)s
+    ORDER BY due_at DESC
+    LIMIT 1
+) AS latest
+CROSS JOIN LATERAL (
+    SELECT
+        array_agg(ticker::text ORDER BY ended_at, due_at, intent) AS tickers,
+        array_agg(CASE side WHEN 'BUY' THEN unfilled ELSE -unfilled END ORDER BY ended_at, due_at, intent) AS quantities,
+        array_agg(reason::text ORDER BY ended_at, due_at, intent) AS reasons
+    FROM orders
+    WHERE portfolio_id = %(portfolio_id)s AND reason IS NOT NULL AND ended_at >= latest.due_at
+) AS lapsed;

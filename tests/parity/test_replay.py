@@ -1,0 +1,146 @@
+"""Replay through threads, database, journal and ledger ends as the backtest does, to the cent."""
+
+from __future__ import annotations
+
+import json
+
+import psycopg2
+import pytest
+
+from framework.books.audit import audit
+from framework.cli.main import run_command
+
+HEAD = """\
+name: parity
+mode: replay
+start: 2010-01-04
+end: 2010-04-30
+data_source: {name: sample}
+broker: {name: simulated, params: {commission: {name: percent, rate: 0.0005}, slippage: {name: bps, bps: 1}}}
+portfolios:
+"""
+STRATEGIES = {
+    "buy_and_hold": "{name: buy_and_hold}",
+    "sma_cross": "{name: sma_cross, params: {fast: 3, slow: 8}}",
+    "sma_cross_on_bar": "{name: sma_cross_on_bar, params: {fast: 3, slow: 8}}",
+    "momentum": "{name: momentum, params: {lookback: 40, skip: 5}}",
+    "mean_reversion": "{name: mean_reversion, params: {period: 10, entry: 1.0}}",
+}
+
+
+def portfolio(name, strategy, extra=""):
+    return (
+        f"  - id: {name}\n    cash: 100000\n    tickers: [AAPL, IBM, MSFT]\n    lookback: 60\n"
+        f"    strategy: {strategy}\n{extra}"
+    )
+
+
+@pytest.fixture
+def engine(tmp_path, database, monkeypatch, capfd):
+    """Runs a config on a fresh database; gives (status, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATABASE_URL", database)
+    (tmp_path / "plugins").mkdir()
+
+    def run(portfolios, *arguments):
+        (tmp_path / "c.yaml").write_text(HEAD + portfolios)
+        status = run_command(("run", "c.yaml", "--out", "out", "--json", *arguments))
+        return status, *capfd.readouterr()
+
+    return run
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
+@pytest.mark.parametrize("lots", ["whole", "fractional"])
+def test_each_bundled_strategy(engine, name, lots):
+    schedule = "    schedule: monthly\n" if name == "momentum" else ""
+    status, out, err = engine(portfolio("a", STRATEGIES[name], f"    lots: {lots}\n{schedule}"))
+    assert status == 0, err
+    trades = json.loads(out)["portfolios"]["a"]["trades"]
+    assert trades > 2
+    assert f"portfolio a ends as the backtest does: {trades} trades" in err
+
+
+def test_three_portfolios_at_once_leave_nothing_behind(engine, database):
+    names = ("sma_cross", "mean_reversion", "buy_and_hold")
+    status, _, err = engine("".join(portfolio(number, STRATEGIES[name]) for number, name in enumerate(names, start=1)))
+    assert status == 0, err
+    assert err.count("ends as the backtest does") == 3
+    with psycopg2.connect(database) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'replay%'")
+        assert cursor.fetchall() == []
+        cursor.execute("SELECT count(*) FROM portfolios")
+        assert cursor.fetchone() == (0,)
+    connection.close()
+
+
+PLUGIN = """\
+import numpy as np
+from framework import Strategy, hookimpl
+
+
+class Drop(Strategy):
+    def on_bar(self, ctx):
+        {body}
+
+
+@hookimpl
+def register_strategies():
+    return {{"drop": Drop}}
+"""
+
+
+def drop_in(tmp_path, body):
+    (tmp_path / "plugins" / "drop.py").write_text(PLUGIN.format(body=body))
+
+
+def test_orders_quantities_state_and_lapses(engine, tmp_path):
+    drop_in(
+        tmp_path,
+        """n = ctx.state["n"] = ctx.state.get("n", 0) + 1
+        ctx.state["lapsed"] = ctx.state.get("lapsed", 0) + len(ctx.lapsed)
+        if n % 5 == 0:
+            ctx.order("AAPL", 10 + ctx.state["lapsed"])
+        if n % 7 == 0:
+            ctx.order("IBM", -3)
+        if n % 11 == 0:
+            ctx.order_target("MSFT", n)
+        if n % 13 == 0:
+            ctx.target_weights({"IBM": 2.0, "MSFT": -0.1})
+        if n % 17 == 0:
+            ctx.exit("IBM")""",
+    )
+    status, out, err = engine(portfolio("a", "{name: drop}"))
+    assert status == 0, err
+    figures = json.loads(out)["portfolios"]["a"]
+    assert figures["trades"] > 20
+    assert {"short not allowed", "no cash"} <= set(figures["unfilled"])
+
+
+def test_what_a_strategy_hides_on_itself_makes_a_difference_and_is_found(engine, tmp_path):
+    drop_in(
+        tmp_path,
+        """self.n = getattr(self, "n", 0) + 1
+        if self.n == 20:
+            ctx.order("AAPL", 10)""",
+    )
+    status, _, err = engine(portfolio("a", "{name: drop}"))
+    assert status == 1
+    assert "portfolio a: replay and backtest differ in the number of trades" in err
+    assert "ctx.state" in err
+
+
+def test_the_books_of_a_replay_prove_themselves(engine, monkeypatch):
+    from framework.engine import replay
+
+    proven = []
+    compare = replay.compare
+
+    def and_audit(pool, backtest):
+        proven.extend(audit(pool, [backtest.portfolio_id]).portfolios)
+        return compare(pool, backtest)
+
+    monkeypatch.setattr(replay, "compare", and_audit)
+    status, _, err = engine(portfolio("a", STRATEGIES["mean_reversion"]))
+    assert status == 0, err
+    assert [(found.findings, found.trades > 5) for found in proven] == [((), True)]
