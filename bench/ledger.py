@@ -75,6 +75,7 @@ class Bare:
 
     def __init__(self, connection: Connection, fills: list[Fill]) -> None:
         self.cursor = connection.cursor()
+        self.lock_and_read = f"SET LOCAL lock_timeout = '30s'; {sql('lock_portfolios')}; {sql('booking_state')}"
         self.asked = [self._parameters(fill) for fill in fills]
 
     def _parameters(self, fill: Fill) -> tuple[dict[str, Any], dict[str, Any], Decimal, Decimal]:
@@ -94,10 +95,8 @@ class Bare:
         state, insert, cash_change, quantity_change = self.asked[number]
         cursor = self.cursor
         cursor.execute("BEGIN")
-        cursor.execute(sql("lock_portfolios"), {"portfolio_ids": state["portfolio_ids"]})
-        cursor.fetchall()
-        cursor.execute(sql("booking_state"), state)
-        ((_, _, now, last, cash, _, quantities, _),) = cursor.fetchall()
+        cursor.execute(self.lock_and_read, state)
+        ((_, _, now, last, cash, _, quantities, *_),) = cursor.fetchall()
         insert["booked_at"] = [max(now, last + timedelta(microseconds=1))]
         insert["balance"] = [cash + cash_change]
         insert["held"] = [(quantities[0] if quantities else 0) + quantity_change]

@@ -15,15 +15,18 @@ from decimal import Decimal
 from typing import TypeAlias
 
 from framework.books import checks
-from framework.books.booking import Account, Booking, Step
+from framework.books.booking import Booking, Step
 from framework.books.entries import Correction, Entry, Rename, Transfer
 from framework.books.keys import part_key, reversal_key
-from framework.books.rows import COLUMNS, TradeRow
+from framework.books.reads import lock, read_locked, rows_by_key
+from framework.books.rows import COLUMNS
 from framework.db.pool import Pool
-from framework.db.queries import Row, fetch_all, run
+from framework.db.queries import run
 from framework.db.retry import retry
 from framework.db.types import Connection
-from framework.errors import BookingError, DatabaseConflict
+from framework.errors import DatabaseConflict
+
+__all__ = ["Booked", "BookingResult", "Reserved", "book", "book_in", "lock"]
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +71,8 @@ def book(
 ) -> BookingResult:
     """Book entries in one transaction, in order: all of them or none; what is in the books already is left as it is.
 
-    A lost connection or a deadlock is tried again: keys make that safe.
+    A lost connection or a deadlock is tried again: keys make that safe. What was committed just before the connection
+    was lost then counts as booked already.
 
     Args:
         pool: one connection is held meanwhile.
@@ -87,7 +91,7 @@ def book(
         return BookingResult((), {}, (), ())
 
     def once() -> BookingResult:
-        with pool.transaction() as connection:
+        with pool.transaction(isolation="read committed") as connection:
             return book_in(connection, wanted, clock, reserved=reserved)
 
     return retry(once)
@@ -120,74 +124,17 @@ def book_in(
     return result
 
 
-def lock(connection: Connection, portfolio_ids: Iterable[str]) -> None:
-    """Lock portfolios until the transaction ends, in order of id; the first statement of whatever books later.
-
-    Raises:
-        BookingError: one is not open.
-    """
-    asked = sorted(set(portfolio_ids))
-    found = {row[0] for row in fetch_all(connection, "lock_portfolios", {"portfolio_ids": asked})}
-    missing = [portfolio_id for portfolio_id in asked if portfolio_id not in found]
-    if missing:
-        raise BookingError(
-            f"there is no portfolio {missing[0]!r} in the books; open it first (engine portfolio open). "
-            "Nothing was booked."
-        )
-
-
 def _begin(connection: Connection, entries: Sequence[Entry], clock: datetime | None) -> Booking:
     """Lock, then read what the booking must know."""
-    portfolio_ids = sorted({portfolio_id for entry in entries for portfolio_id in _portfolios(entry)})
-    lock(connection, portfolio_ids)
-    keys = sorted({key for entry in entries for key in _keys(entry)})
+    portfolio_ids = {portfolio_id for entry in entries for portfolio_id in _portfolios(entry)}
+    keys = [key for entry in entries for key in _keys(entry)]
     held = {pair for entry in entries for pair in _held(entry)}
-    known: dict[str, tuple[int | None, TradeRow]] = {}
     if any(isinstance(entry, Correction) for entry in entries):
         # What a correction undoes is known by its key only; its ticker is needed for the state.
-        known = _booked_rows(connection, keys)
-        held |= {(row.portfolio_id, row.ticker) for _, row in known.values()}
-    rows = _state(connection, portfolio_ids, held, keys)
-    if not known and rows[0][-1]:
-        known = _booked_rows(connection, rows[0][-1])
-    return Booking({row[0]: _account(row, clock) for row in rows}, known)
-
-
-def read_accounts(
-    connection: Connection, portfolio_ids: Sequence[str], clock: datetime | None = None
-) -> dict[str, Account]:
-    """The cash and the last booking time of locked portfolios, without positions."""
-    return {row[0]: _account(row, clock) for row in _state(connection, portfolio_ids)}
-
-
-def _state(
-    connection: Connection, portfolio_ids: Sequence[str], held: Iterable[tuple[str, str]] = (), keys: Sequence[str] = ()
-) -> list[Row]:
-    pairs = sorted(held)
-    asked = {
-        "portfolio_ids": list(portfolio_ids),
-        "owners": [owner for owner, _ in pairs],
-        "tickers": [ticker for _, ticker in pairs],
-        "keys": list(keys),
-    }
-    return fetch_all(connection, "booking_state", asked)
-
-
-def _account(row: Row, clock: datetime | None) -> Account:
-    portfolio_id, currency, now, last_booked_at, cash, tickers, quantities, _ = row
-    positions = dict(zip(tickers, quantities, strict=True))
-    return Account(portfolio_id, currency, clock or now, last_booked_at, cash, positions)
-
-
-def _booked_rows(connection: Connection, keys: Sequence[str]) -> dict[str, tuple[int | None, TradeRow]]:
-    """The rows that hold these keys, with their ids."""
-    found = fetch_all(connection, "trades_by_key", {"keys": list(keys)})
-    return {row.execution_id: (row_id, row) for row_id, row in ((each[0], trade_row(each[1:])) for each in found)}
-
-
-def trade_row(values: Row) -> TradeRow:
-    """A row as read by a query that selects the columns of a TradeRow in order."""
-    return TradeRow(**dict(zip(COLUMNS, values, strict=True)))
+        lock(connection, portfolio_ids)
+        held |= {(row.portfolio_id, row.ticker) for _, row in rows_by_key(connection, keys).values()}
+    locked = read_locked(connection, portfolio_ids, clock, held, keys)
+    return Booking(locked.accounts, rows_by_key(connection, locked.taken))
 
 
 def _insert(connection: Connection, steps: Sequence[Step]) -> dict[str, int]:

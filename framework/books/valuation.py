@@ -7,27 +7,19 @@ from dataclasses import asdict
 from datetime import datetime
 
 from framework.books import checks
-from framework.books.ledger import lock, read_accounts, trade_row
 from framework.books.lots import Lots, Mark, Profit
+from framework.books.reads import read_locked, rows_after
 from framework.db.pool import Pool
-from framework.db.queries import execute, fetch_all
+from framework.db.queries import execute
 from framework.db.state import Valuation
 from framework.db.types import Connection
 from framework.errors import BookingError
 
-#: Rows read at once; a first valuation may meet millions.
-_BATCH = 20_000
-
 
 def catch_up(connection: Connection, portfolio_id: str, lots: Lots) -> None:
     """Take in the rows that were booked since ``lots`` last looked; a fresh ``Lots()`` starts from zero."""
-    while True:
-        asked = {"portfolio_id": portfolio_id, "after": lots.last_id, "rows": _BATCH}
-        found = fetch_all(connection, "trades_after", asked)
-        for row in found:
-            lots.apply(row[0], trade_row(row[1:]))
-        if len(found) < _BATCH:
-            return
+    for row_id, row in rows_after(connection, portfolio_id, lots.last_id):
+        lots.apply(row_id, row)
 
 
 def value(
@@ -54,16 +46,15 @@ def value(
         checks.moment("clock", clock)
     with pool.connection() as connection:
         catch_up(connection, portfolio_id, lots)  # the long part, if there is one, without the lock
-    with pool.transaction() as connection:
+    with pool.transaction(isolation="read committed") as connection:
         return _value_in(connection, portfolio_id, marks, lots, clock)
 
 
 def _value_in(
     connection: Connection, portfolio_id: str, marks: Mapping[str, Mark], lots: Lots, clock: datetime | None
 ) -> Valuation:
-    lock(connection, [portfolio_id])
+    account = read_locked(connection, [portfolio_id], clock).accounts[portfolio_id]
     catch_up(connection, portfolio_id, lots)
-    account = read_accounts(connection, [portfolio_id], clock)[portfolio_id]
     if account.cash != lots.cash:
         raise BookingError(
             f"the cash of portfolio {portfolio_id!r} is {account.cash}, but its trades add up to {lots.cash}; "

@@ -1,5 +1,5 @@
 -- Purpose: all that a booking must know: per portfolio its currency, the server's clock, the last booking time in any
--- book, the cash, the quantities of the tickers asked for, and which of the keys are taken.
+-- book, the cash, the quantities of the tickers asked for, which of the keys are taken, and the isolation level.
 -- Parameters: portfolio_ids (array), owners and tickers (arrays of equal length: whose quantity of what), keys (array).
 -- Locks: none; to be run after lock_portfolios in the same transaction, and as a statement of its own, so that it sees
 -- what the lock has waited for. Cost: a few index entries per portfolio, ticker and key.
@@ -11,7 +11,8 @@ SELECT
     coalesce(cash.notional, 0),
     held.tickers,
     held.quantities,
-    taken.keys
+    taken.keys,
+    current_setting('transaction_isolation')
 FROM portfolios AS portfolio
 LEFT JOIN LATERAL (
     SELECT notional, timestamp

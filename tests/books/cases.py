@@ -45,7 +45,7 @@ def transfer(amount, source="1", target="2", key="t1", **changed) -> Transfer:
     return Transfer(**given)
 
 
-def ask(pool, statement, *values) -> list[tuple]:
+def ask(pool, statement, *values, fetch=True) -> list[tuple]:
     with pool.connection() as connection, connection.cursor() as cursor:
         cursor.execute(statement, values or None)
-        return cursor.fetchall()
+        return cursor.fetchall() if fetch else []

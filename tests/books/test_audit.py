@@ -145,17 +145,6 @@ def test_what_breaks_one_portfolio_leaves_the_other_proven(filled, tamper):
     assert audit(filled, ["2"]).clean
 
 
-def test_a_key_booked_twice_is_found_should_the_index_ever_fail(filled, server):
-    admin = Pool(server.admin_url(ask(filled, "SELECT current_database()")[0][0]), 1, 1)
-    ask(admin, "ALTER TABLE trade_execution_logs DROP CONSTRAINT trade_execution_logs_execution_id_key; "
-               "ALTER TABLE trade_execution_logs DISABLE TRIGGER USER; "
-               "UPDATE trade_execution_logs SET execution_id = 'f1' WHERE id = 3; SELECT 1")  # fmt: skip
-    admin.close()
-    report = audit(filled)
-    assert [(each.column, each.found) for each in only(report).findings] == [("execution_id", "f1")]
-    assert report.unguarded == ("trade_execution_logs",)
-
-
 def test_the_command_says_ok_or_names_the_row(filled, tamper, database, capsys):
     assert run_command(["audit", "--url", database]) == 0
     assert "ok    portfolio 1: 12 trade rows replayed, cash 9,199.81 USD, 3 positions" in capsys.readouterr().out

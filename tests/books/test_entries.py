@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,9 +19,9 @@ from framework.books.entries import Adjustment, Adopt, Rename, Split
 from framework.errors import BookingError
 from tests.books.cases import AT, DAY, D, cash, fill, transfer
 
-COMMON = {"portfolio_id": "1", "key": "k", "at": AT, "session": DAY}
+COMMON: dict[str, Any] = {"portfolio_id": "1", "key": "k", "at": AT, "session": DAY}
 
-WRONG_FILLS = {
+WRONG_FILLS: dict[str, list[Any]] = {
     "quantity": [0.5, 1, D(0), D(-1), D("NaN"), D("sNaN"), D("Infinity"), D("1E+18"), D("1e-10"), None],
     "price": [1.0, D(-1), D("NaN"), D("1e-7"), D("1E+18"), None],
     "fees": [D("NaN"), D("1e-7"), 1, D("1E+18"), D("-1E+18")],

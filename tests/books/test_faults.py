@@ -14,17 +14,24 @@ from pathlib import Path
 
 import pytest
 
+from framework.books import reads
 from framework.books.audit import audit
 from framework.books.ledger import book, book_in, lock
 from framework.books.lots import Lots, Mark
 from framework.books.state import read_portfolio
 from framework.books.valuation import value
 from framework.db.pool import Pool
-from framework.errors import DatabaseConflict, IdempotencyConflict, InsufficientCash
+from framework.errors import BookingError, DatabaseConflict, DatabaseError, IdempotencyConflict, InsufficientCash
 from tests.books.cases import D, ask, cash, fill, open_, transfer
 from tests.books.writer import entries as entries_of
 
 WRITERS = 8
+
+
+@pytest.fixture
+def database(new_database):
+    """URL of a database of the test's own: sessions are ended here, and settings changed."""
+    return new_database()
 
 
 @pytest.fixture
@@ -141,6 +148,38 @@ def test_in_the_callers_transaction_a_race_for_a_key_is_the_callers_to_repeat(fu
     assert audit(funded).clean
 
 
+@pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
+def test_a_snapshot_from_before_the_lock_is_never_used(funded, database, isolation):
+    """It would not see what the lock has waited for, and the balance would forget a booking."""
+    ask(funded, f"ALTER DATABASE {ask(funded, 'SELECT current_database()')[0][0]} "
+                f"SET default_transaction_isolation = '{isolation}'; SELECT 1")  # fmt: skip
+    others = Pool(database)
+    with ThreadPoolExecutor(1) as thread:
+        with funded.transaction() as connection:
+            book_in(connection, [cash("5")])
+            waiting = thread.submit(book, others, [cash("7", key="c2")])
+            until_somebody_waits(funded)
+        assert waiting.result(10).cash == {"1": D(10012)}
+    with (
+        pytest.raises(BookingError, match=f"was {isolation}; it has to be read committed"),
+        others.transaction() as own,
+    ):
+        book_in(own, [cash("7", key="c3")])
+    others.close()
+    assert audit(funded).clean
+
+
+def test_who_waits_in_vain_is_told(funded, database, monkeypatch):
+    monkeypatch.setattr(reads, "LOCK_SECONDS", "0.05")
+    others = Pool(database)
+    with funded.transaction() as connection:
+        lock(connection, ["1"])
+        with pytest.raises(DatabaseError, match=r"lock_portfolios.*lock timeout"):
+            book(others, [cash("5")])
+    others.close()
+    book(funded, [cash("5")])
+
+
 def test_transfers_both_ways_wait_in_order_of_id(funded, database):
     """Whoever has the lower id first gets through; the other waits there, holding nothing that is wanted."""
     others = Pool(database)
@@ -182,6 +221,18 @@ def test_writers_whose_sessions_are_ended_book_once(funded, database):
     assert read_portfolio(funded, "1").cash == 10000 - 300
     assert read_portfolio(funded, "1").positions == {"AAPL": D(150)}
     assert audit(funded).clean
+
+
+def test_a_key_booked_twice_is_found_should_the_index_ever_fail(funded, server):
+    book(funded, [fill("f1"), fill("f2")])
+    admin = Pool(server.admin_url(ask(funded, "SELECT current_database()")[0][0]), 1, 1)
+    ask(admin, "ALTER TABLE trade_execution_logs DROP CONSTRAINT trade_execution_logs_execution_id_key; "
+               "ALTER TABLE trade_execution_logs DISABLE TRIGGER USER; "
+               "UPDATE trade_execution_logs SET execution_id = 'f1' WHERE id = 3; SELECT 1")  # fmt: skip
+    admin.close()
+    report = audit(funded)
+    assert [(each.column, each.found) for each in report.portfolios[0].findings] == [("execution_id", "f1")]
+    assert report.unguarded == ("trade_execution_logs",)
 
 
 def kill_and_check(books, database, rounds, seed):

@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +20,7 @@ from framework.books.valuation import require_identity
 from framework.errors import BookingError, DataError
 from tests.books.cases import AT, DAY, D, cash, fill
 
-COMMON = {"portfolio_id": "1", "key": "k", "at": AT, "session": DAY}
+COMMON: dict[str, Any] = {"portfolio_id": "1", "key": "k", "at": AT, "session": DAY}
 
 
 def lots_of(*entries):

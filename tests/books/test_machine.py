@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -34,7 +35,7 @@ KINDS = (("deposit", 1), ("dividend", 1), ("interest", 1), ("interest", -1), ("f
          ("adjustment", 1), ("adjustment", -1), ("withdrawal", -1))  # fmt: skip
 
 
-FILLS = {
+FILLS: dict[str, Any] = {
     "n": whose, "ticker": tickers, "side": st.sampled_from(["BUY", "SELL"]), "quantity": quantities, "price": prices,
     "fees": st.decimals("-1", "2", places=6),
     "currency": st.sampled_from([("USD", None), ("EUR", D("1.0712345678")), ("JPY", D("0.0067"))]),

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from framework.books import valuation
+from framework.books import reads
 from framework.books.ledger import book
 from framework.books.lots import Lots, Mark
 from framework.books.open import Identity, open_portfolio, portfolios
@@ -32,7 +32,7 @@ def test_a_valuation_is_written_with_its_parts(funded):
 
 
 def test_going_on_with_the_lots_gives_what_fresh_ones_do(funded, monkeypatch):
-    monkeypatch.setattr(valuation, "_BATCH", 2)  # as if the history were long
+    monkeypatch.setattr(reads, "_BATCH", 2)  # as if the history were long
     lots = Lots()
     for n in range(4):
         book(funded, [fill(f"a{n}"), fill(f"b{n}", "SELL", "3", "107.5")])

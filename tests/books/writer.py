@@ -6,12 +6,13 @@ import itertools
 import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Any
 
 from framework.books.entries import CashMovement, Fill, Transfer
 from framework.books.ledger import book
 from framework.db.pool import Pool
 
-COMMON = {"at": datetime(2024, 1, 2, tzinfo=UTC), "session": date(2024, 1, 2)}
+COMMON: dict[str, Any] = {"at": datetime(2024, 1, 2, tzinfo=UTC), "session": date(2024, 1, 2)}
 
 
 def entries(name, n):
