@@ -66,7 +66,7 @@ class GivenOnBar(Strategy):
 def timeline(bars, per_session=1):
     day = np.datetime64("2005-01-03") + np.arange(bars) // per_session
     moment = day.astype("datetime64[us]") + (np.arange(bars) % per_session) * np.timedelta64(60_000_000, "us")
-    return Timeline(moment, moment, moment + np.timedelta64(60_000_000, "us"), day, day + 1)
+    return Timeline(moment, moment, moment + np.timedelta64(60_000_000, "us"), day, day + np.timedelta64(1, "D"))
 
 
 def panel(opens, closes, clock, volume=None):
