@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -85,12 +85,15 @@ class AuditReport:
         return not self.unguarded and not any(each.findings for each in self.portfolios)
 
 
-def audit(pool: Pool, portfolio_ids: Iterable[str] | None = None) -> AuditReport:
+def audit(
+    pool: Pool, portfolio_ids: Iterable[str] | None = None, progress: Callable[[str, float, float], None] | None = None
+) -> AuditReport:
     """Replay portfolios from zero and compare every row, exactly, while work goes on.
 
     Args:
         pool: one connection is held meanwhile.
         portfolio_ids: whose books; ``None``: all.
+        progress: is told "audit", how many checks are done, and how many there are.
 
     Raises:
         UsageError: there is no such portfolio.
@@ -103,17 +106,21 @@ def audit(pool: Pool, portfolio_ids: Iterable[str] | None = None) -> AuditReport
     with pool.transaction(read_only=True, isolation="repeatable read") as connection:
         with connection.cursor() as cursor:
             cursor.execute(_WORK_MEMORY)
-        found = _findings(connection, ids)
+        found = _findings(connection, ids, progress or (lambda stage, done, total: None))
         unguarded = tuple(row[0] for row in fetch_all(connection, "audit_guards"))
         latest = fetch_all(connection, "audit_latest", {"portfolio_ids": ids})
     return AuditReport(tuple(_judge(row, found) for row in latest), unguarded)
 
 
-def _findings(connection: Connection, portfolio_ids: list[str]) -> list[Finding]:
+def _findings(
+    connection: Connection, portfolio_ids: list[str], progress: Callable[[str, float, float], None]
+) -> list[Finding]:
     """What the checks find, in booking order; rows that belong to no trade come last."""
-    found = [
-        Finding(*row) for check in _CHECKS for row in fetch_all(connection, check, {"portfolio_ids": portfolio_ids})
-    ]
+    found: list[Finding] = []
+    for done, check in enumerate(_CHECKS):
+        progress("audit", done, len(_CHECKS))
+        found += [Finding(*row) for row in fetch_all(connection, check, {"portfolio_ids": portfolio_ids})]
+    progress("audit", len(_CHECKS), len(_CHECKS))
     return sorted(found, key=lambda each: (each.trade_id is None, each.trade_id or 0, each.row_id or 0))
 
 

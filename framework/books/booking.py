@@ -97,8 +97,8 @@ class Booking:
 
     def reserve(self, reserved: Mapping[str, Decimal]) -> None:
         """Take note of the cash that open buys have spoken for."""
-        for portfolio_id, amount in reserved.items():
-            self.accounts[portfolio_id].reserved = amount
+        for account in self.accounts.values():
+            account.reserved = reserved.get(account.portfolio_id, _ZERO)
 
     def add(self, entry: Entry) -> None:
         """Work out one entry on what those before it have left.

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import NoReturn
 
+from framework.books.exact import exact
 from framework.books.keys import LONGEST_KEY, PART_SEPARATOR
 from framework.errors import BookingError
 
@@ -131,8 +132,9 @@ def same(name: str, value: str, other: str) -> None:
 def _decimal(name: str, value: Decimal, places: int) -> None:
     if not isinstance(value, Decimal) or not value.is_finite() or not -_LIMIT < value < _LIMIT:
         _refuse(name, value, f"a finite Decimal between -{_LIMIT} and {_LIMIT}")
-    # 27 digits at most here, so that quantize() is exact in every context of 28.
-    if value != value.quantize(_STEPS[places]):
+    with exact():
+        rounded = value.quantize(_STEPS[places])
+    if value != rounded:
         _refuse(name, value, f"at most {places} decimals; round it with framework.model.money")
 
 

@@ -17,6 +17,7 @@ from typing import TypeAlias
 from framework.books import checks
 from framework.books.booking import Booking, Step
 from framework.books.entries import Correction, Entry, Rename, Transfer
+from framework.books.exact import exact
 from framework.books.keys import part_key, reversal_key
 from framework.books.reads import lock, read_locked, rows_by_key
 from framework.books.rows import COLUMNS
@@ -115,8 +116,9 @@ def book_in(
     booking = _begin(connection, wanted, clock)
     if reserved is not None:
         booking.reserve(reserved(connection, tuple(booking.accounts)))
-    for entry in wanted:
-        booking.add(entry)
+    with exact():
+        for entry in wanted:
+            booking.add(entry)
     ids = _insert(connection, booking.steps)
     result = _result(booking, ids)
     for portfolio_id in result.clock_stepped_back:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from decimal import ROUND_HALF_EVEN, Decimal
 
+from framework.books.exact import exact
 from framework.books.keys import part_key
-from framework.books.rows import CASH_SUFFIX, EXACT_DIGITS, TradeRow
+from framework.books.rows import CASH_SUFFIX, TradeRow
 from framework.errors import DataError
 
 _ZERO, _ONE = Decimal(0), Decimal(1)
@@ -93,6 +94,10 @@ class Lots:
         if row_id <= self.last_id:
             raise ValueError(f"trade row {row_id} came after {self.last_id}; give rows in order of id, each once")
         self.last_id = row_id
+        with exact():
+            self._take(row, row_id)
+
+    def _take(self, row: TradeRow, row_id: int) -> None:
         self.cash += row.cash_change
         if row.ticker.endswith(CASH_SUFFIX):
             self._money(row)
@@ -116,11 +121,12 @@ class Lots:
         Raises:
             DataError: a held ticker has no mark.
         """
-        values = {ticker: _value(ticker, quantity, marks) for ticker, quantity in self.quantities().items()}
-        value = sum(values.values(), _ZERO)
-        cost = sum((lot.cost for lots in self.open.values() for lot in lots), _ZERO)
-        equity = self.cash + value
-        return Profit(equity, equity - self.money_in, self.realised, value - cost, self.income, self.costs)
+        with exact():
+            worth = [_value(ticker, quantity, marks) for ticker, quantity in self.quantities().items()]
+            value = sum(worth, _ZERO)
+            cost = sum((lot.cost for lots in self.open.values() for lot in lots), _ZERO)
+            equity = self.cash + value
+            return Profit(equity, equity - self.money_in, self.realised, value - cost, self.income, self.costs)
 
     def _money(self, row: TradeRow) -> None:
         amount = row.cash_change
@@ -217,19 +223,15 @@ def _value(ticker: str, quantity: Decimal, marks: Mapping[str, Mark]) -> Decimal
             f"{ticker} cannot be valued at {mark.price} × {mark.fx_rate}; "
             "a price is finite and at least 0, a rate above 0"
         )
-    with localcontext(prec=EXACT_DIGITS):
-        rate = mark.price * mark.fx_rate
-    return _rounded(quantity, rate)
+    return _rounded(quantity, mark.price * mark.fx_rate)
 
 
 def _rounded(quantity: Decimal, price: Decimal) -> Decimal:
-    with localcontext(prec=EXACT_DIGITS):
-        return (quantity * price).quantize(_MICRO_STEP, ROUND_HALF_EVEN)
+    return (quantity * price).quantize(_MICRO_STEP, ROUND_HALF_EVEN)
 
 
 def _share(whole: Decimal, part: Decimal, of: Decimal, step: Decimal = _MICRO_STEP) -> Decimal:
     """whole × part / of, rounded; all of it is all of it, unrounded."""
     if part == of:
         return whole
-    with localcontext(prec=EXACT_DIGITS):
-        return (whole * part / of).quantize(step, ROUND_HALF_EVEN)
+    return (whole * part / of).quantize(step, ROUND_HALF_EVEN)

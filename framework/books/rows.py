@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from decimal import Decimal, localcontext
+from decimal import Decimal
 from typing import Any
 
 from framework.books.entries import Adjustment, Adopt, CashMovement, Fill, Rename, Side, Split, Transfer
+from framework.books.exact import exact
 from framework.books.keys import part_key, reversal_key
 from framework.errors import BookingError
 from framework.model.money import notional_decimal, quantity_decimal
 
 CASH_SUFFIX = "_CASH"
-#: A product of any quantity, price and rate is exact with so many digits before it is rounded, once.
-EXACT_DIGITS = 100
 
 _ZERO, _ONE = Decimal(0), Decimal(1)
 #: Kinds whose quantity follows from what was held when they were booked.
@@ -133,7 +132,7 @@ def transfer_rows(entry: Transfer, base_currency: str) -> tuple[TradeRow, TradeR
 
 def split_row(entry: Split, base_currency: str, held: Decimal) -> TradeRow:
     """The row of a split of what is held; the note keeps the ratio."""
-    with localcontext(prec=EXACT_DIGITS):
+    with exact():
         change = quantity_decimal(held * entry.new / entry.old) - held
     note = f"split {entry.new.normalize():f}:{entry.old.normalize():f}"
     row = _shares(entry.portfolio_id, entry.key, entry.at, "split", entry.ticker, change, base_currency)
@@ -221,7 +220,7 @@ def _shares(
 
 def _notionals(quantity: Decimal, price: Decimal, fx_rate: Decimal) -> tuple[Decimal, Decimal]:
     """quantity × price, and that × fx_rate; each rounded once."""
-    with localcontext(prec=EXACT_DIGITS):
+    with exact():
         local = notional_decimal(quantity, price)
         return local, local if fx_rate == _ONE else notional_decimal(local, fx_rate)
 
@@ -247,7 +246,7 @@ def _slippage_bps(side: Side, price: Decimal, arrival: Decimal | None) -> Decima
     """Hundredths of a percent that the price was worse than on arrival, to 1e-6; negative: better."""
     if not arrival:
         return None
-    with localcontext(prec=EXACT_DIGITS):
+    with exact():
         worse = (price - arrival) if side == "BUY" else (arrival - price)
         bps = (worse / arrival * 10_000).quantize(_BPS_STEP)
     return bps if abs(bps) < _INFINITE_BPS else None

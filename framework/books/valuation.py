@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 
 from framework.books import checks
+from framework.books.exact import exact
 from framework.books.lots import Lots, Mark, Profit
 from framework.books.reads import read_locked, rows_after
 from framework.db.pool import Pool
@@ -73,7 +74,8 @@ def require_identity(profit: Profit, portfolio_id: str) -> None:
     Raises:
         BookingError: shows both sides.
     """
-    parts = profit.realised + profit.unrealised + profit.income - profit.costs
+    with exact():
+        parts = profit.realised + profit.unrealised + profit.income - profit.costs
     if parts != profit.notional:
         raise BookingError(
             f"the profit of portfolio {portfolio_id!r} is {profit.notional}, but realised {profit.realised} + "

@@ -10,6 +10,7 @@ import typer
 
 from framework.cli.common import JsonOption, print_json
 from framework.cli.db import ConfigOption, UrlOption, _target
+from framework.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from framework.books.audit import AuditReport
@@ -29,10 +30,10 @@ def audit(
     from framework.books.audit import audit as prove
     from framework.db.database import open_database
 
-    with _target(config, url) as target:
+    with _target(config, url) as target, progress_bar() as progress:
         database = open_database(target, Path.cwd())
         try:
-            report = prove(database.pool, portfolio)
+            report = prove(database.pool, portfolio, progress)
         finally:
             database.close()
     if json:

@@ -6,3 +6,4 @@ FROM trade_execution_logs
 WHERE portfolio_id = ANY (%(portfolio_ids)s::text[])
 GROUP BY execution_id
 HAVING count(*) > 1
+LIMIT 100

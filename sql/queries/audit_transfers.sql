@@ -16,3 +16,4 @@ HAVING (
         OR sum(CASE t.side WHEN 'BUY' THEN t.notional ELSE -t.notional END) <> 0
     )
     AND bool_or(t.portfolio_id = ANY (%(portfolio_ids)s::text[]))
+LIMIT 100

@@ -8,3 +8,4 @@ UNION ALL
 SELECT portfolio_id, NULL::bigint, 'positions_book', position_id, 'trade_id', 'a trade', 'none'
 FROM positions_book
 WHERE trade_id IS NULL AND portfolio_id = ANY (%(portfolio_ids)s::text[])
+LIMIT 100

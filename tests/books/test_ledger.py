@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_UP, Context, Decimal, localcontext
 
 import pytest
 
+from framework.books.audit import audit
 from framework.books.entries import Adjustment, Adopt, Correction, Rename, Split
 from framework.books.ledger import book, book_in, lock
+from framework.books.lots import Lots, Mark
+from framework.books.valuation import value
 from framework.db.pool import Pool
 from framework.db.state import read_state
 from framework.errors import BookingError, DatabaseError, IdempotencyConflict, InsufficientCash
@@ -376,6 +379,19 @@ def test_a_booking_is_part_of_the_callers_transaction(funded):
     assert state(funded, "2").cash is None
 
 
+def test_a_strategy_that_changed_decimals_context_rounds_no_book(funded):
+    with localcontext(Context(prec=3, rounding=ROUND_UP)):
+        rate = D("1.0712345")
+        bought = fill(quantity="1234.567890123", price="98.765432", fees="1.234567", currency="EUR", fx_rate=rate)
+        result = book(funded, [transfer("1234.567891"), bought])
+        worth = value(funded, "1", {"AAPL": Mark(D("98.765432"), D("1.0712345"))}, Lots())
+    notional = D("130618.441004")
+    assert result.cash["1"] == 10000 - notional - D("1.234567") - D("1234.567891")
+    assert worth.unrealised in (D(0), D("0.000001"), D("-0.000001"))
+    assert worth.notional == worth.unrealised - D("1.234567")
+    assert audit(funded).clean
+
+
 def test_nothing_to_book_is_no_work(pool):
     assert book(pool, []).entries == ()
 
@@ -407,6 +423,6 @@ def test_not_even_a_superuser_changes_a_book(funded, server):
 
 
 def test_a_portfolio_keeps_its_identity(books):
-    for column, value in (("mode", "live"), ("broker", "x"), ("account", "x"), ("base_currency", "EUR")):
+    for column, other in (("mode", "live"), ("broker", "x"), ("account", "x"), ("base_currency", "EUR")):
         with pytest.raises(DatabaseError, match="for ever"):
-            ask(books, f"UPDATE portfolios SET {column} = %s WHERE portfolio_id = '1'", value)
+            ask(books, f"UPDATE portfolios SET {column} = %s WHERE portfolio_id = '1'", other)
