@@ -20,6 +20,7 @@ from framework.books.ledger import book, book_in, lock
 from framework.books.lots import Lots, Mark
 from framework.books.state import read_portfolio
 from framework.books.valuation import value
+from framework.db.backup import backup, restore
 from framework.db.pool import Pool
 from framework.errors import BookingError, DatabaseConflict, DatabaseError, IdempotencyConflict, InsufficientCash
 from tests.books.cases import D, ask, cash, fill, open_, transfer
@@ -277,3 +278,20 @@ def test_a_writer_killed_in_the_middle_leaves_whole_bookings(books, database):
 def test_writers_killed_at_a_hundred_moments(books, database):
     book(books, [cash("1000000", key="start")])
     kill_and_check(books, database, 100, seed=2)
+
+
+def test_restored_books_are_proven_guarded_and_go_on(funded, database, new_database, tmp_path):
+    book(funded, [fill(), transfer("5")])
+    backup(database, tmp_path / "books.dump")
+    there = new_database(empty=True)
+    restore(there, tmp_path / "books.dump")
+    restored = Pool(there)
+    report = audit(restored)
+    assert report.clean, report
+    assert report == audit(funded)
+    assert book(restored, [fill()]).entries[0].already
+    assert book(restored, [fill("f2")]).cash == {"1": D(10000 - 5 - 2 * 1001)}
+    with pytest.raises(DatabaseError, match="append-only"):
+        ask(restored, "DELETE FROM cash_equity_book")
+    assert audit(restored).clean
+    restored.close()
