@@ -16,8 +16,12 @@ from framework.model.money import notional_decimal, quantity_decimal
 CASH_SUFFIX = "_CASH"
 
 _ZERO, _ONE = Decimal(0), Decimal(1)
-#: Kinds whose quantity follows from what was held when they were booked.
-_DEPENDS_ON_HELD = {"split", "rename"}
+#: Columns that tell how we saw it when we booked it, not what happened: a second report of the same may differ in them.
+_NOT_CONTENT = {
+    "trade": frozenset({"arrival_price", "decision_price", "slippage_bps", "fx_rate", "notional"}),
+    "split": frozenset({"quantity", "side"}),
+    "rename": frozenset({"quantity", "side"}),
+}
 _REVERSIBLE = {"trade", "deposit", "withdrawal", "dividend", "interest", "fee", "borrow", "tax", "adjustment"}
 _INFINITE_BPS = Decimal("1e12")
 _BPS_STEP = Decimal("1e-6")
@@ -73,9 +77,10 @@ class TradeRow:
     def differences(self, other: TradeRow) -> dict[str, tuple[Any, Any]]:
         """The columns in which two bookings of one key contradict each other, with both values.
 
-        What a split or rename moved depends on what was held at the time, so it is not compared.
+        What follows from the moment of booking is not compared: the market and the exchange rate seen at a fill, the
+        quantity that a split or rename met.
         """
-        ignored = {"quantity", "side"} if self.kind in _DEPENDS_ON_HELD else set()
+        ignored = _NOT_CONTENT.get(self.kind, frozenset())
         return {
             name: (getattr(self, name), getattr(other, name))
             for name in COLUMNS

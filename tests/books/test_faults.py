@@ -295,3 +295,27 @@ def test_restored_books_are_proven_guarded_and_go_on(funded, database, new_datab
         ask(restored, "DELETE FROM cash_equity_book")
     assert audit(restored).clean
     restored.close()
+
+
+def test_a_role_that_may_only_add_can_book_and_do_no_more(funded, database, server):
+    """The set-up of docs/decisions/ledger.md for those who want the engine's role to own nothing."""
+    admin = Pool(server.admin_url(ask(funded, "SELECT current_database()")[0][0]), 1, 1)
+    books = "trade_execution_logs, cash_equity_book, positions_book, pnl_book"
+    ask(admin, "CREATE ROLE may_only_add LOGIN", fetch=False)
+    ask(admin, f"GRANT SELECT, INSERT ON {books}, portfolios TO may_only_add", fetch=False)
+    ask(admin, "GRANT UPDATE ON portfolios TO may_only_add", fetch=False)
+    own = Pool(database.replace("engine_app", "may_only_add"))
+    try:
+        open_(own, "3")
+        book(own, [fill(), transfer("5", target="3")])
+        value(own, "3", {}, Lots())
+        assert audit(own).clean
+        for statement in ("UPDATE {} SET portfolio_id = '2'", "TRUNCATE {}", "ALTER TABLE {} DISABLE TRIGGER USER"):
+            with pytest.raises(DatabaseError, match=r"permission denied|must be owner"):
+                ask(own, statement.format("cash_equity_book"))
+        with pytest.raises(DatabaseError, match="permission denied"):
+            ask(own, "GRANT UPDATE ON cash_equity_book TO may_only_add; UPDATE cash_equity_book SET notional = 0")
+    finally:
+        own.close()
+        ask(admin, "DROP OWNED BY may_only_add; DROP ROLE may_only_add", fetch=False)
+        admin.close()

@@ -212,7 +212,7 @@ def test_the_same_key_with_other_content_is_a_conflict_and_books_nothing(funded,
 
 def test_a_conflict_shows_both(funded):
     book(funded, [fill(quantity="10")])
-    with pytest.raises(IdempotencyConflict, match=r"quantity 10 \(offered: 11\), notional 1000.*offered: 1100"):
+    with pytest.raises(IdempotencyConflict, match=r"quantity 10 \(offered: 11\), notional_local 1000.*offered: 1100"):
         book(funded, [fill(quantity="11")])
 
 
@@ -220,6 +220,16 @@ def test_equal_numbers_written_otherwise_are_no_conflict(funded):
     book(funded, [fill(quantity="10", price="100", at=AT)])
     same = fill(quantity="10.000", price="1E+2", fees="1.0", at=AT.astimezone(None))
     assert book(funded, [same]).entries[0].already
+
+
+def test_a_fill_reported_again_when_the_market_has_moved_is_no_conflict(funded):
+    seen = {"currency": "EUR", "fees": "0"}
+    book(funded, [fill(fx_rate=D("1.07"), arrival_price=D(99), decision_price=D(98), **seen)])
+    again = fill(fx_rate=D("1.08"), arrival_price=D(101), **seen)
+    assert book(funded, [again]).entries[0].already
+    assert state(funded).cash == 10000 - 1070
+    with pytest.raises(IdempotencyConflict, match="fx_rate"):  # a rate that somebody has stated is content
+        book(funded, [cash("5", currency="EUR", fx_rate=D("1.1")), cash("5", currency="EUR", fx_rate=D("1.2"))])
 
 
 def test_one_bad_entry_keeps_all_others_out(funded):
