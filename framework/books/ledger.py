@@ -67,6 +67,9 @@ class BookingResult:
     clock_stepped_back: tuple[str, ...]
 
 
+_NOTHING = BookingResult((), {}, (), ())
+
+
 def book(
     pool: Pool, entries: Iterable[Entry], clock: datetime | None = None, *, reserved: Reserved | None = None
 ) -> BookingResult:
@@ -88,14 +91,12 @@ def book(
         DatabaseError: the server failed or cannot be reached.
     """
     wanted = tuple(entries)
-    if not wanted:
-        return BookingResult((), {}, (), ())
 
     def once() -> BookingResult:
         with pool.transaction(isolation="read committed") as connection:
             return book_in(connection, wanted, clock, reserved=reserved)
 
-    return retry(once)
+    return retry(once) if wanted else _NOTHING
 
 
 def book_in(
@@ -111,6 +112,8 @@ def book_in(
     DatabaseConflict; the whole transaction is then to be done again.
     """
     wanted = tuple(entries)
+    if not wanted:
+        return _NOTHING
     if clock is not None:
         checks.moment("clock", clock)
     booking = _begin(connection, wanted, clock)

@@ -404,6 +404,8 @@ def test_a_strategy_that_changed_decimals_context_rounds_no_book(funded):
 
 def test_nothing_to_book_is_no_work(pool):
     assert book(pool, []).entries == ()
+    with pool.transaction() as connection:
+        assert book_in(connection, iter(())).cash == {}
 
 
 # --- the books cannot be changed -------------------------------------------------------------------------------------
