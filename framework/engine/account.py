@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from framework.engine.fills import Block, FillLog
-from framework.errors import StrategyError
+from framework.errors import PluginError
 from framework.model.money import LOT_SLACK, MICRO, Number, to_micro
 from framework.model.panel import Floats, Panel, forward_fill
 from framework.model.result import Unfilled
-from framework.trading.costs import Costs
+from framework.trading.costs import CommissionModel, Costs, SlippageModel
 from framework.trading.trim import trim
 
 #: Cells (bars × tickers) valued at once.
@@ -145,7 +145,7 @@ class Account:
         model = self.terms.costs.slippage
         if model is None or model.uses_quantity:
             return to_micro(opens) / self.terms.lots_per_share
-        worse = float(model.slippage_bps(side, np.nan, np.nan, np.nan))
+        worse = _checked_bps(model, float(model.slippage_bps(side, np.nan, np.nan, np.nan)))
         return np.rint(_slipped(to_micro(opens), side, worse)) / self.terms.lots_per_share
 
     def price(self, bar: int, column: int, lots: float) -> float:
@@ -154,7 +154,7 @@ class Account:
         micros, model = to_micro(opening), self.terms.costs.slippage
         if model is not None:
             shares, volume = abs(lots) / self.terms.lots_per_share, float(self.volumes[bar, column])
-            worse = float(model.slippage_bps(side, shares, opening, volume))
+            worse = _checked_bps(model, float(model.slippage_bps(side, shares, opening, volume)))
             micros = float(round(_slipped(micros, side, worse)))
         return micros / self.terms.lots_per_share
 
@@ -165,15 +165,19 @@ class Account:
             return 0.0
         per_share = price * self.terms.lots_per_share / MICRO
         notional = float(round(lots * price)) / MICRO
-        return to_micro(float(model.fees(lots / self.terms.lots_per_share, per_share, notional)))
+        fees = float(model.fees(lots / self.terms.lots_per_share, per_share, notional))
+        _check_fees(model, fees)
+        return to_micro(fees)
 
     def _fees(self, lots: Floats, price: Floats, notional: Floats) -> Floats:
         model = self.terms.costs.commission
         assert model is not None
         shares = np.abs(lots) / self.terms.lots_per_share
         per_share = price * (self.terms.lots_per_share / MICRO)
-        fees = np.asarray(model.fees(shares, per_share, np.abs(notional) / MICRO))
-        return np.where(lots == 0.0, 0.0, to_micro(fees))
+        fees = np.where(lots == 0.0, 0.0, model.fees(shares, per_share, np.abs(notional) / MICRO))
+        for extreme in (float(np.minimum.reduce(fees)), float(np.maximum.reduce(fees))):
+            _check_fees(model, extreme)
+        return to_micro(fees)
 
     # The fast path: target weights, all fillable at the next open, as arrays.
 
@@ -199,12 +203,10 @@ class Account:
         elif self._impact:
             self._price_by_quantity(block, bar + 1, start, stop)
         after = self._cash_after(block, start, stop)
-        if not after >= 0.0:  # NaN too
-            require_finite(lots_per_micro)
-            if (lots > 0.0).any():
-                before = target - lots
-                after = self._trim(block, bar, start, stop)
-                target = before + lots
+        if after < 0.0 and (lots > 0.0).any():
+            before = target - lots
+            after = self._trim(block, bar, start, stop)
+            target = before + lots
         self.lots[columns] = target
         self.cash = after
 
@@ -260,15 +262,17 @@ def _slipped(micros: Number, side: int, bps: float) -> Number:
     return micros * (1e4 + side * bps) / 1e4
 
 
-def require_finite(weights: Floats) -> None:
-    """Refuse infinite target weights.
+def _check_fees(model: CommissionModel, fees: float) -> None:
+    if not 0.0 <= fees < np.inf:
+        raise PluginError(f"commission model {type(model).__name__} gave fees of {fees}; allowed: 0 or more, finite")
 
-    Raises:
-        StrategyError: there is one.
-    """
-    infinite = weights[np.isinf(weights)]
-    if len(infinite):
-        raise StrategyError(f"target_weights was given {infinite[0]}; weights must be finite, or NaN (leave)")
+
+def _checked_bps(model: SlippageModel, bps: float) -> float:
+    if not -1e4 < bps < 1e4:
+        raise PluginError(
+            f"slippage model {type(model).__name__} gave {bps} basis points; allowed: above -10000 and below 10000"
+        )
+    return bps
 
 
 def _last_closes(close: Floats) -> Floats:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from typing import TypeVar
 
 import numpy as np
 
-from framework.errors import EngineError
+from framework.errors import EngineError, StrategyError
 from framework.model.panel import FIELDS, Panel
 from framework.trading.context import Cursor, IndicatorMaker, SetupContext
 from framework.trading.strategy import Strategy
@@ -20,6 +21,9 @@ T = TypeVar("T")
 FILL_RULE = "decided on a bar's close, filled at the open of the ticker's next bar; sells before buys"
 
 _WAIT_SECONDS = 0.2
+_PATIENCE_SECONDS = 5.0
+
+_log = logging.getLogger(__name__)
 
 
 class StoppedError(EngineError):
@@ -49,21 +53,33 @@ def run_threads(
         if stop.is_set():
             raise StoppedError("interrupted")
 
-    futures: list[Future[T]] = []
-    pools: list[ThreadPoolExecutor] = []
+    futures: dict[str, Future[T]] = {name: Future() for name in tasks}
+    for name, task in tasks.items():
+        # A daemon: a strategy that hangs must not keep the process alive.
+        threading.Thread(target=_work, args=(task, checkpoint, futures[name]), name=name, daemon=True).start()
     try:
-        for name, task in tasks.items():
-            pool = ThreadPoolExecutor(1, thread_name_prefix=name)
-            pools.append(pool)
-            futures.append(pool.submit(task, checkpoint))
-        while wait(futures, _WAIT_SECONDS, FIRST_EXCEPTION).not_done:
-            if any(future.done() and future.exception() for future in futures):
+        while wait(futures.values(), _WAIT_SECONDS, FIRST_EXCEPTION).not_done:
+            if any(future.done() and future.exception() for future in futures.values()):
                 break
     finally:
         stop.set()
-        for pool in pools:
-            pool.shutdown(wait=True)
-    return _results(futures)
+        hanging = _hanging(futures)
+        if hanging:
+            _log.warning("still busy %.0f s after being told to stop, left behind: %s", _PATIENCE_SECONDS, hanging)
+    return _results([future for name, future in futures.items() if future.done()])
+
+
+def _work(task: Callable[[Callable[[], None]], T], checkpoint: Callable[[], None], future: Future[T]) -> None:
+    try:
+        future.set_result(task(checkpoint))
+    except BaseException as error:  # noqa: BLE001  # whatever it is, the waiting thread raises it
+        future.set_exception(error)
+
+
+def _hanging(futures: Mapping[str, Future[T]]) -> str:
+    """The tasks that have not ended within a few seconds, by name."""
+    waiting = wait(futures.values(), _PATIENCE_SECONDS).not_done
+    return ", ".join(name for name, future in futures.items() if future in waiting)
 
 
 def _results(futures: Sequence[Future[T]]) -> list[T]:
@@ -81,6 +97,12 @@ def declared_memory(strategy: Strategy, tickers: Sequence[str], interval: str, m
     """
     nothing = {name: np.empty((0, len(tickers))) for name in FIELDS}
     panel = Panel(tuple(tickers), np.empty(0, dtype="datetime64[us]"), **nothing, interval=interval)
-    ctx = SetupContext(panel, make, Cursor())
-    strategy.setup(ctx)
+    ctx = SetupContext(panel, make, Cursor(), computes=False)
+    try:
+        strategy.setup(ctx)
+    except EngineError:
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        raise StrategyError(f"strategy {type(strategy).__name__} failed in setup: {what}") from error
     return ctx.memory

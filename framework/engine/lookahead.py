@@ -57,6 +57,7 @@ def check_lookahead(job: Simulation, make_strategy: Callable[[], Strategy], cuts
     if not len(rows):
         return 0
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, num=min(cuts, len(rows))).astype(np.int64))]
+    rows = rows[[row in decision_rows(job.schedule, job.timeline.rows(0, row + 1), job.first) for row in rows]]
     whole = _decisions(job, make_strategy())
     for row in rows.tolist():
         for how, panel in (("cut off", _copy(job.panel.rows(0, row + 1))), ("changed", _other_future(job.panel, row))):

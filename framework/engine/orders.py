@@ -12,11 +12,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from framework.engine.account import Account, require_finite
-from framework.model.money import cut
+from framework.engine.account import Account
+from framework.errors import StrategyError
+from framework.model.money import MIN_PRICE, cut
 from framework.model.panel import Floats
 from framework.trading.context import OrderRequest
 
+#: Largest weight: a hundred thousand percent of equity is a mistake.
+MAX_WEIGHT = 1000.0
 #: Why an order ends that a later target takes back.
 REPLACED = "replaced"
 
@@ -70,7 +73,7 @@ class OrderBook:
 
     def target_weights(self, bar: int, columns: NDArray[np.int64], weights: Floats) -> None:
         """Size target weights on the close of ``bar`` and queue the orders that reach them."""
-        require_finite(weights)
+        check_weights(weights)
         spendable = self.account.spendable(bar)
         for column, weight in zip(columns.tolist(), weights.tolist(), strict=True):
             close = float(self.account.closes[bar, column])
@@ -110,13 +113,24 @@ class OrderBook:
 
     def _cancel(self, bar: int, column: int) -> None:
         for order in self.waiting:
-            if order.column == column:
+            if order.column == column and not self._is_of(bar, order):
                 self._end(bar, order, order.lots, REPLACED)
         self.waiting = [order for order in self.waiting if order.column != column]
 
     def _queue(self, order: Waiting) -> None:
-        self.waiting.append(order)
+        """Send an order; what is asked of a ticker at one bar is one order."""
+        same = [other for other in self.waiting if other.column == order.column and self._is_of(order.decided, other)]
+        for other in same:
+            self.waiting.remove(other)
+        lots = order.lots + sum(other.lots for other in same)
+        if lots:
+            self.waiting.append(Waiting(order.column, lots, order.decided))
         self._next_bar = order.decided + 1
+
+    @staticmethod
+    def _is_of(bar: int, order: Waiting) -> bool:
+        """Whether an order is being decided at this bar, and so was never sent."""
+        return order.decided == bar and not order.order_id
 
     # Fills.
 
@@ -136,8 +150,11 @@ class OrderBook:
     def _open(self, bar: int) -> None:
         self.account.value_to(bar - 1)
         opens = self.account.opens[bar]
-        ready = [order for order in self.waiting if opens[order.column] > 0.0]
-        absent = [order for order in self.waiting if not opens[order.column] > 0.0]
+        ready = [order for order in self.waiting if opens[order.column] >= MIN_PRICE]
+        absent = [order for order in self.waiting if np.isnan(opens[order.column])]
+        for order in self.waiting:
+            if opens[order.column] < MIN_PRICE:
+                self._end(bar, order, order.lots, "price too small")
         ready.sort(key=lambda order: order.column)
         for order in ready:
             if order.lots < 0.0:
@@ -179,3 +196,16 @@ class OrderBook:
         self.account.note_unfilled(bar, order.column, lots, reason)
         if self._witness is not None:
             self._witness.ended(order, lots, reason)
+
+
+def check_weights(weights: Floats) -> None:
+    """Refuse target weights that cannot be meant.
+
+    Raises:
+        StrategyError: one is infinite, or beyond ``MAX_WEIGHT`` either way.
+    """
+    wrong = weights[np.abs(weights) > MAX_WEIGHT]
+    if len(wrong):
+        raise StrategyError(
+            f"target_weights was given {wrong[0]}; a weight is a fraction of equity, at most {MAX_WEIGHT:.0f}"
+        )

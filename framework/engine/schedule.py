@@ -17,8 +17,8 @@ SCHEDULES = ("every_bar", "daily", "weekly", "monthly")
 def decision_rows(schedule: str, timeline: Timeline, first: int) -> NDArray[np.int64]:
     """The rows from ``first`` on at whose close a portfolio decides, rising.
 
-    ``daily``: the session's last bar; ``weekly`` and ``monthly``: the last bar of the last session of the calendar's
-    week (Monday to Sunday) or month.
+    ``daily``: the session's last bar; ``weekly`` and ``monthly``: the last bar of the calendar's week (from Monday on) or
+    month.
 
     Raises:
         NotBuiltYet: cron text.
@@ -31,7 +31,11 @@ def decision_rows(schedule: str, timeline: Timeline, first: int) -> NDArray[np.i
         )
     last = timeline.last_of_session()
     if schedule != "daily":
-        last &= _period(timeline.session, schedule) != _period(timeline.next_session, schedule)
+        period = _period(timeline.session, schedule)
+        ends = period != _period(timeline.next_session, schedule)
+        # Where the period's last session has no bar, the newest bar before it is what its slot acts on.
+        ends[:-1] |= period[1:] != period[:-1]
+        last &= ends
     return np.flatnonzero(last[first:]) + first
 
 

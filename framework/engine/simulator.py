@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from framework.engine.account import Account, Terms
 from framework.engine.few import FEW_ORDERS, FEW_TICKERS, Cells, Trader, rebalance_few
 from framework.engine.fills import BLOCK, Block
-from framework.engine.orders import OrderBook
+from framework.engine.orders import MAX_WEIGHT, OrderBook
 from framework.engine.schedule import decision_rows, gather_missed
 from framework.errors import EngineError, StrategyError
-from framework.model.money import MICRO
+from framework.model.money import MICRO, MIN_PRICE
 from framework.model.panel import Floats, Panel
 from framework.model.result import PortfolioResult, Trades
 from framework.model.timeline import Timeline
@@ -128,7 +128,7 @@ class _BarStep:
         self._account = account
         self._book = book
         with np.errstate(invalid="ignore"):
-            all_open, all_known = np.all(panel.open > 0.0, axis=1), np.all(account.closes > 0.0, axis=1)
+            all_open, all_known = np.all(panel.open >= MIN_PRICE, axis=1), np.all(account.closes > 0.0, axis=1)
             #: Whether orders decided at a row can be sized there and filled at the next row, whatever the ticker.
             self._fillable: list[bool] = [*(all_known[:-1] & all_open[1:]).tolist(), False]
             self._units = account.closes * account.unit
@@ -159,7 +159,8 @@ class _BarStep:
             return False
         if len(columns) <= FEW_ORDERS:
             return self._few_at_once(row, columns.tolist(), weights)
-        if not np.minimum.reduce(weights[columns]) >= 0.0:
+        asked = weights[columns]
+        if not (np.minimum.reduce(asked) >= 0.0 and np.maximum.reduce(asked) <= MAX_WEIGHT):
             return False
         start, stop = self._used, self._used + len(columns)
         if stop > self._size:
@@ -169,7 +170,7 @@ class _BarStep:
         block.decided[start:stop] = row
         block.price[start:stop] = self._buy_prices[opening][columns]
         sell = None if self._sell_prices is None else self._sell_prices[opening][columns]
-        lots_per_micro = weights[columns] / self._units[row][columns]
+        lots_per_micro = asked / self._units[row][columns]
         self._account.rebalance(row, lots_per_micro, block, start, stop, sell)
         self._used = stop
         return True
@@ -180,7 +181,7 @@ class _BarStep:
         sizes, buy_prices, sell_prices = [], [], []
         for column in columns:
             weight = weights.item(column)
-            if not 0.0 <= weight < np.inf:
+            if not 0.0 <= weight <= MAX_WEIGHT:
                 return False
             sizes.append(weight / units.item(column))
             buy_prices.append(buy.item(column))
@@ -275,7 +276,7 @@ def _cells(
             asked / (closes * account.unit),
             Block(columns, rows, account.prices(opens, 1)),
             None if slippage is None or slippage.uses_quantity else account.prices(opens, -1),
-            (opens > 0.0) & (closes > 0.0) & (asked >= 0.0),
+            (opens >= MIN_PRICE) & (closes > 0.0) & (asked >= 0.0),
         )
 
 
@@ -316,12 +317,14 @@ def _weights(job: Simulation) -> Floats:
             f"portfolio {job.portfolio_id}: strategy {name!r} returned weights of shape {weights.shape}, "
             f"expected {shape} (bars, tickers)"
         )
-    infinite = np.isinf(weights)
-    if infinite.any():
-        row, column = np.argwhere(infinite)[0].tolist()
+    with np.errstate(invalid="ignore"):
+        absurd = np.abs(weights) > MAX_WEIGHT
+    if absurd.any():
+        row, column = np.argwhere(absurd)[0].tolist()
         raise StrategyError(
-            f"portfolio {job.portfolio_id}: strategy {name!r} returned an infinite weight for "
-            f"{job.panel.tickers[column]} at {_bar(job, row)}; weights must be finite or NaN (leave)"
+            f"portfolio {job.portfolio_id}: strategy {name!r} returned weight {weights[row, column]} for "
+            f"{job.panel.tickers[column]} at {_bar(job, row)}; a weight is a fraction of equity, finite and at most "
+            f"{MAX_WEIGHT:.0f}, or NaN (leave)"
         )
     return gather_missed(weights, decision_rows(job.schedule, job.timeline, job.first))
 

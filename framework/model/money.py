@@ -22,6 +22,9 @@ WHOLE, FRACTIONAL = 1.0, 1e9
 #: A quantity this close below the next lot counts as that lot: float noise must not cost a share.
 LOT_SLACK = 1e-9
 
+#: Smallest price traded at: below it, rounding to micros moves a price by more than 1e-4 of itself.
+MIN_PRICE = 0.005
+
 _MICRO_STEP, _NANO_STEP = Decimal("1e-6"), Decimal("1e-9")
 
 

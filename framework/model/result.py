@@ -109,6 +109,11 @@ class PortfolioResult:
         """How many bars were simulated, warm-up excluded."""
         return len(self.equity)
 
+    @property
+    def overdrawn_bars(self) -> int:
+        """At how many bars cash was below zero: facts, such as fees beyond a sale's proceeds, are always booked."""
+        return int(np.count_nonzero(self.cash < 0.0))
+
     def reasons(self) -> dict[str, int]:
         """How many orders ended without a fill, by reason."""
         return dict(sorted(Counter(order.reason for order in self.unfilled).items()))

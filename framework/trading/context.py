@@ -60,16 +60,18 @@ class IndicatorValues:
 class SetupContext:
     """What ``Strategy.setup`` is given: the tickers, and where indicators are declared.
 
-    ``memory`` is the longest memory, in bars, of the indicators declared so far.
+    ``memory`` is the longest memory, in bars, of the indicators declared so far. With ``computes=False`` that is all
+    that is found out.
     """
 
-    def __init__(self, panel: Panel, make: IndicatorMaker, cursor: Cursor) -> None:
+    def __init__(self, panel: Panel, make: IndicatorMaker, cursor: Cursor, *, computes: bool = True) -> None:
         self.tickers = panel.tickers
         self.interval = panel.interval
         self.memory = 0
         self._panel = panel
         self._make = make
         self._cursor = cursor
+        self._computes = computes
 
     def indicator(self, name: str, **params: Any) -> IndicatorValues:
         """Declare an indicator by its registered name; it is computed once, for all bars and tickers.
@@ -79,13 +81,15 @@ class SetupContext:
             StrategyError: it computed something of the wrong shape.
         """
         indicator = self._make(name, params)
+        self.memory = max(self.memory, indicator.memory())
+        if not self._computes:
+            return IndicatorValues(np.empty((0, len(self.tickers))), self._cursor)
         values = np.ascontiguousarray(indicator.compute(self._panel), dtype=np.float64)
         if values.shape != self._panel.close.shape:
             raise StrategyError(
                 f"indicator {name!r} computed shape {values.shape}, expected {self._panel.close.shape} (bars, tickers)"
             )
         values.setflags(write=False)
-        self.memory = max(self.memory, indicator.memory())
         return IndicatorValues(values, self._cursor)
 
 

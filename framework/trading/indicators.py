@@ -65,6 +65,8 @@ def std(values: Floats, period: int) -> Floats:
         rows = values[start : min(start + block, count) + period - 1]
         windows = np.lib.stride_tricks.sliding_window_view(rows, period, axis=0)
         out[start + period - 1 : start + period - 1 + len(windows)] = windows.std(axis=2, ddof=1)
+    # The deviation of equal values is 0, not the rounding of their mean.
+    out[rolling_max(values, period) == rolling_min(values, period)] = 0.0
     return out
 
 

@@ -9,6 +9,9 @@ from framework.model.money import WHOLE, cut
 #: Fees in micros of buying a number of lots at a price (micros per lot).
 FeeOf = Callable[[float, float], float]
 
+#: A gap of so many whole shares is closed in one go, too: shares so cheap are not worth the time.
+_MANY_LOTS = 1000
+
 
 def trim(
     free: float, lots: Sequence[float], prices: Sequence[float], fee_of: FeeOf | None, lots_per_share: float
@@ -16,7 +19,8 @@ def trim(
     """Cut buys until cash covers them and their fees.
 
     All are scaled by free cash / cost; then, while they do not fit, the buy with the largest notional gives a lot
-    (the first of equals in ticker order). Lots of 1e-9 shares are given in one go, as many as the gap is worth.
+    (the first of equals in ticker order). Lots of 1e-9 shares, and a thousand shares and more, are given in one go, as
+    many as the gap is worth.
 
     Args:
         free: cash in micros.
@@ -38,8 +42,11 @@ def trim(
     while (missing := _cost(kept, prices, fee_of) - free) > 0.0:
         notionals = [round(count * price) for count, price in zip(kept, prices, strict=True)]
         largest = notionals.index(max(notionals))
-        step = 1.0 if lots_per_share == WHOLE else float(int(missing / prices[largest]) + 1)
-        kept[largest] = max(0.0, kept[largest] - step)
+        if not notionals[largest]:
+            return [0.0] * len(kept)  # what is left costs fees alone
+        gap = missing / prices[largest]
+        one_by_one = lots_per_share == WHOLE and gap < _MANY_LOTS
+        kept[largest] = max(0.0, kept[largest] - (1.0 if one_by_one else float(int(gap) + 1)))
     return kept
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from framework import CommissionModel, Ge, Number, SlippageModel, hookimpl, larger
+from framework import CommissionModel, Ge, Lt, Number, SlippageModel, hookimpl, larger
 
 
 class Percent(CommissionModel):
@@ -43,7 +43,7 @@ class Bps(SlippageModel):
     """The same number of basis points against the trader on every fill."""
 
     uses_quantity = False
-    bps: Annotated[float, Ge(0)]
+    bps: Annotated[float, Ge(0), Lt(10_000)]
 
     def slippage_bps(self, side: int, quantity: Number, price: Number, volume: Number) -> Number | float:
         """The constant."""

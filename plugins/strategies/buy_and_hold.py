@@ -10,7 +10,7 @@ from framework import Context, Ge, Strategy, hookimpl
 class BuyAndHold(Strategy):
     """Buys each ticker once, at the first bar that it has, and never trades again.
 
-    An order that found no bar or no cash is asked for again at the next bar.
+    An order that found no bar is asked for again at the next; one that cash did not cover is not.
     """
 
     weight: Annotated[float, Ge(0)] | None = None  # of equity per ticker; default 1/N

@@ -3,8 +3,11 @@
 from typing import Annotated
 
 import numpy as np
+from numpy.typing import NDArray
 
 from framework import ConfigError, Floats, Ge, Gt, Panel, Strategy, hookimpl, indicators
+
+Mask = NDArray[np.bool_]
 
 
 class Momentum(Strategy):
@@ -23,7 +26,7 @@ class Momentum(Strategy):
     def weights(self, panel: Panel) -> Floats:
         """Shape ``(T, N)``: 1/top for each of the best, 0 for the others; NaN until any ticker can be ranked."""
         score = indicators.shift(indicators.roc(panel.close, self.lookback - self.skip), self.skip)
-        known = ~np.isnan(score)
+        known = ~np.isnan(score) & _trades(panel.close)
         eligible = known & (score > 0.0) if self.positive_only else known
         order = np.argsort(np.where(eligible, -score, np.inf), axis=1, kind="stable")
         rank = np.empty_like(order)
@@ -31,6 +34,15 @@ class Momentum(Strategy):
         weights = np.where(eligible & (rank < self.top), 1.0 / self.top, 0.0)
         weights[~known.any(axis=1)] = np.nan
         return weights
+
+
+def _trades(close: Floats, bars: int = 5) -> Mask:
+    """Whether each ticker had a bar among the last few: one that trades no more keeps its score for ever."""
+    present = ~np.isnan(close)
+    recent = present.copy()
+    for back in range(1, bars):
+        recent[back:] |= present[:-back]
+    return recent
 
 
 @hookimpl

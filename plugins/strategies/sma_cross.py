@@ -3,8 +3,11 @@
 from typing import Annotated, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from framework import ConfigError, Context, Floats, Ge, Gt, Panel, SetupContext, Strategy, hookimpl, indicators
+
+Mask = NDArray[np.bool_]
 
 
 class Cross(Strategy):
@@ -38,8 +41,9 @@ class SmaCross(Cross):
             return np.where(up, self.share(panel.tickers), 0.0)
         changed = up.copy()
         changed[1:] ^= up[:-1]
+        asked = _again(changed, np.isnan(panel.close))
         weights = np.full(up.shape, np.nan)
-        weights[changed] = up[changed] * self.share(panel.tickers)
+        weights[asked] = up[asked] * self.share(panel.tickers)
         return weights
 
 
@@ -63,6 +67,19 @@ class SmaCrossOnBar(Cross):
             weights = up * self._share
             weights[up == before] = np.nan
             ctx.target_weights(weights)
+        for order in ctx.lapsed:
+            if order.reason == "no bar":  # ask again, as the signal stands now
+                ctx.target_weights({ctx.tickers[order.ticker]: self._share if up[order.ticker] else 0.0})
+
+
+def _again(changed: Mask, missing: Mask) -> Mask:
+    """Where to ask: on a change of signal, and again after each bar that its ticker then lacked."""
+    if not missing.any():
+        return changed
+    asked = changed.copy()
+    for row in np.flatnonzero(missing[1:].any(axis=1)) + 1:
+        asked[row] |= missing[row] & asked[row - 1]
+    return asked
 
 
 @hookimpl

@@ -64,10 +64,30 @@ def test_ctrl_c_reaches_the_waiting_thread_and_stops_the_work(monkeypatch):
             stopped.append(True)
             raise
 
-    def interrupt(*args):
-        raise KeyboardInterrupt
+    wait, calls = backtest.wait, []
 
-    monkeypatch.setattr(backtest, "wait", interrupt)
+    def interrupted_once(*args):
+        calls.append(args)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return wait(*args)
+
+    monkeypatch.setattr(backtest, "wait", interrupted_once)
     with pytest.raises(KeyboardInterrupt):
         run_threads({"a": endless})
     assert stopped == [True]
+
+
+def test_a_task_that_hangs_is_left_behind(monkeypatch, caplog):
+    from framework.engine import backtest
+
+    monkeypatch.setattr(backtest, "_PATIENCE_SECONDS", 0.1)
+    release = threading.Event()
+
+    def broken(checkpoint):
+        raise ConfigError("no such thing")
+
+    with pytest.raises(ConfigError, match="no such thing"):
+        run_threads({"hangs": lambda checkpoint: release.wait(30), "b": broken})
+    assert "left behind: hangs" in caplog.text
+    release.set()
