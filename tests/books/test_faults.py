@@ -194,6 +194,8 @@ def test_transfers_both_ways_wait_in_order_of_id(funded, database):
             until_somebody_waits(funded)
             assert not there.done()
             assert not back.done()
+            with others.transaction() as free:
+                lock(free, ["2"])
         assert {there.result(10).cash["2"], back.result(10).cash["2"]} <= {D(1), D(4), D(5)}
     others.close()
     assert audit(funded).clean

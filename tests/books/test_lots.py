@@ -91,6 +91,14 @@ def test_what_a_split_leaves_nothing_of_is_a_loss():
     assert (lots.open, lots.realised, lots.costs) == ({}, D("-0.000005"), D(1))
 
 
+def test_a_lot_that_a_split_rounds_away_leaves_its_cost_to_its_neighbour():
+    split = Split(**COMMON, ticker="AAPL", new=D(1), old=D(3))
+    history, held = lots_of(fill(quantity="9", price="1"), fill(quantity="0.000000001", price="2000"), split)
+    lots = replay(history)
+    assert held == {"AAPL": D(3)}
+    assert [(lot.quantity, lot.cost) for lot in lots.open["AAPL"]] == [(D(3), D("9.000002"))]
+
+
 def test_a_rename_moves_lots_into_the_order_of_their_opening():
     bought = [fill(ticker=ticker, quantity=n) for ticker, n in (("FB", 1), ("META", 2), ("FB", 3))]
     history, held = lots_of(*bought, Rename(**COMMON, ticker="FB", new_ticker="META"))
