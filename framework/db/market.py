@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
+from typing import Any
 
 from framework.db.bulk import insert_rows
 from framework.db.queries import execute, fetch_all
@@ -16,13 +18,15 @@ from framework.model.bars import CorporateAction
 class Coverage:
     """The exchange dates of a ticker, both included, within which the database has every bar that the source has.
 
-    ``content_hash`` is that of the file the bars came from; ``None`` for sources that are not files.
+    ``content_hash`` is that of the file the bars came from; ``None`` for sources that are not files. ``findings``, as
+    JSON, is what was wrong with the rows that were loaded.
     """
 
     ticker: str
     start: date
     end: date
     content_hash: str | None = None
+    findings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_coverage(connection: Connection, source: str, interval: str, tickers: Sequence[str]) -> dict[str, Coverage]:
@@ -38,7 +42,7 @@ def write_coverage(connection: Connection, source: str, interval: str, coverage:
     """
     for each in sorted(coverage, key=lambda coverage: coverage.ticker):
         stated = {"source": source, "bar_interval": interval, "ticker": each.ticker, "start_date": each.start}
-        stated |= {"end_date": each.end, "content_hash": each.content_hash}
+        stated |= {"end_date": each.end, "content_hash": each.content_hash, "findings": json.dumps(each.findings)}
         execute(connection, "write_coverage", stated)
 
 

@@ -287,7 +287,7 @@ def test_every_kind_of_change_raises_the_version(pool):
 
 
 def test_coverage_is_replaced_and_goes_with_the_transaction(pool):
-    first = Coverage("A", date(2020, 1, 1), date(2020, 6, 30), "abc")
+    first = Coverage("A", date(2020, 1, 1), date(2020, 6, 30), "abc", {"rows": 3, "found": {"a code": ["ü", None]}})
     with pool.transaction() as connection:
         write_coverage(connection, "csv:x", "1d", [first, Coverage("B", date(2020, 1, 1), date(2020, 1, 1))])
     wider = Coverage("A", date(2019, 1, 1), date(2020, 12, 31), "def")

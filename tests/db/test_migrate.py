@@ -85,6 +85,19 @@ def test_every_text_key_sorts_by_bytes(connection):
     assert wrong == []
 
 
+def test_files_loaded_before_findings_were_kept_are_read_again(connection):
+    migrate.upgrade(connection, migrations()[:4])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO market_data_coverage (source, ticker, bar_interval, start_date, end_date, content_hash) "
+            "VALUES ('csv:x', 'A', '1d', '2020-01-01', '2020-12-31', 'abc')"
+        )
+    assert migrate.upgrade(connection)[0] == "0005_findings"
+    assert fetch(connection, "SELECT ticker, end_date::text, content_hash, findings FROM market_data_coverage") == [
+        ("A", "2020-12-31", None, {})
+    ]
+
+
 def test_two_at_once_run_each_migration_once(empty):
     ran, barrier = [], threading.Barrier(4)
 
