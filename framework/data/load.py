@@ -10,7 +10,7 @@ from time import perf_counter
 
 import numpy as np
 
-from framework.data.quality import QualityReport, check, check_spacing
+from framework.data.quality import QualityReport, check, check_spacing, merged
 from framework.data.source import DataSource
 from framework.db.bars import Conflict, write_bars
 from framework.db.market import Coverage, read_coverage, write_corporate_actions, write_coverage
@@ -41,7 +41,7 @@ class LoadReport:
         removed: stored bars that a changed file no longer has.
         conflicting: bars that differ from the stored ones, which stay (sources that are no files).
         conflicts: the first few bars that differed, stored against offered, in words.
-        quality: what was refused or mended on the way.
+        quality: what was refused or mended of the tickers asked for, whenever they were loaded.
         seconds: in all.
     """
 
@@ -118,7 +118,17 @@ def ensure(
             done += len(part.tickers)
             if progress is not None:
                 progress(done, total)
-    return replace(report, seconds=perf_counter() - started)
+    quality = _quality(pool, report.source, tickers, interval)
+    return replace(report, quality=quality, seconds=perf_counter() - started)
+
+
+def _quality(pool: Pool, source: str, tickers: Sequence[str], interval: str) -> QualityReport:
+    """What was found of these tickers by the loads that brought them: the same for every run."""
+    with pool.connection() as connection:
+        known = read_coverage(connection, source, interval, tickers)
+    return merged(
+        QualityReport.of(ticker, known[ticker].findings) for ticker in dict.fromkeys(tickers) if ticker in known
+    )
 
 
 @dataclass(frozen=True)
@@ -164,16 +174,14 @@ def _run(pool: Pool, source: DataSource, interval: str, job: _Job) -> Iterator[L
     """Read and check one batch, and store it transaction by transaction; a report for each."""
     offered = source.bars(job.tickers, interval, job.start, job.end)
     _check_tickers(source, offered, job)
-    bars, quality = check(offered)
+    bars, found = check(offered)
     del offered
     check_spacing(bars, interval)
     if source.whole:
-        _check_nothing_is_empty(source, bars, quality, job)
+        _check_nothing_is_empty(source, bars, found, job)
     for tickers, part in _parts(job.tickers, bars):
-        batch = _Batch(source, interval, replace(job, tickers=tickers), part)
-        report = retry(partial(batch.store_in, pool))
-        yield replace(report, quality=quality)
-        quality = QualityReport()
+        batch = _Batch(source, interval, replace(job, tickers=tickers), part, found)
+        yield retry(partial(batch.store_in, pool))
 
 
 def _parts(tickers: Sequence[str], bars: Bars) -> Iterator[tuple[tuple[str, ...], Bars]]:
@@ -203,11 +211,12 @@ def _check_tickers(source: DataSource, bars: Bars, job: _Job) -> None:
         )
 
 
-def _check_nothing_is_empty(source: DataSource, bars: Bars, quality: QualityReport, job: _Job) -> None:
+def _check_nothing_is_empty(source: DataSource, bars: Bars, found: dict[str, QualityReport], job: _Job) -> None:
     there = {bars.tickers[code] for code in np.unique(bars.code)}
     empty = [ticker for ticker in job.tickers if ticker not in there]
     if empty:
-        raise DataError(" ".join([f"source {source.key()} has no usable bar of {', '.join(empty)}.", *quality.lines()]))
+        why = merged(found[ticker] for ticker in empty if ticker in found).lines()
+        raise DataError(" ".join([f"source {source.key()} has no usable bar of {', '.join(empty)}.", *why]))
 
 
 @dataclass(frozen=True)
@@ -218,6 +227,7 @@ class _Batch:
     interval: str
     job: _Job
     bars: Bars
+    found: dict[str, QualityReport]
 
     def store_in(self, pool: Pool) -> LoadReport:
         """Bars, splits and dividends, and coverage, in one transaction."""
@@ -256,15 +266,19 @@ class _Batch:
         return int(row[0])
 
     def _coverage(self, ticker: str, known: Coverage | None) -> Coverage:
+        found = self.found.get(ticker, QualityReport())
         if self.source.whole:
             own = self.bars.timestamps[self.bars.code == self.bars.tickers.index(ticker)].astype("datetime64[D]")
             content = self.source.content_hash(ticker, self.interval)
-            return Coverage(ticker, own.min().item(), own.max().item(), content)
+            return Coverage(ticker, own.min().item(), own.max().item(), content, found.stored())
         start, end, day = self.job.start, self.job.end, timedelta(days=1)
+        if known is not None and known.start <= start and end <= known.end:
+            return known  # another loader was here first, and has told what there is to tell
         # Another loader may have stated a span meanwhile that does not touch this one: then this one alone is sure.
         if known is not None and start <= known.end + day and known.start <= end + day:
             start, end = min(start, known.start), max(end, known.end)
-        return Coverage(ticker, start, end)
+            found = QualityReport.of(ticker, known.findings).merged(found)
+        return Coverage(ticker, start, end, None, found.stored())
 
     def _parameters(self) -> dict[str, object]:
         return {"source": self.source.key(), "bar_interval": self.interval, "tickers": list(self.job.tickers)}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +34,7 @@ REFUSED = {
 MENDED = {
     "widened": "the open or close lay a hair outside low and high; the range was widened to hold it",
     "no volume": "the volume is missing; stored as 0",
+    "fractional volume": "the volume is not whole; stored rounded to whole shares",
 }
 
 #: How far, relative to the price, open and close may lie outside the range before the row is refused.
@@ -42,6 +45,7 @@ _LARGEST_PRICE = 9.2e9
 _SMALLEST_PRICE = 5e-10  # prices are stored to 1e-9
 _LARGEST_VOLUME = 4e18
 _EXAMPLES_PER_CODE = 3
+_PRICES = ("open", "high", "low", "close")
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class Example:
 
 @dataclass(frozen=True)
 class QualityReport:
-    """What was wrong with the rows of a load.
+    """What was wrong with the rows of one ticker, or of several.
 
     Attributes:
         rows: how many were looked at.
@@ -84,13 +88,31 @@ class QualityReport:
 
     def merged(self, other: QualityReport) -> QualityReport:
         """Both reports as one."""
-        seen: Counter[str] = Counter()
-        kept = []
-        for example in self.examples + other.examples:
-            seen[example.code] += 1
-            if seen[example.code] <= _EXAMPLES_PER_CODE:
-                kept.append(example)
-        return QualityReport(self.rows + other.rows, self.counts + other.counts, tuple(kept))
+        return merged((self, other))
+
+    def stored(self) -> dict[str, Any]:
+        """As JSON, to be kept with the ticker's coverage; :meth:`of` makes a report of it again."""
+        found = {}
+        for code, count in self.counts.items():
+            first = [
+                [each.timestamp.isoformat() if each.timestamp else None, each.values]
+                for each in self.examples
+                if each.code == code
+            ]
+            found[code] = {"rows": count, "first": first}
+        return {"rows": self.rows, "found": found}
+
+    @classmethod
+    def of(cls, ticker: str, stored: Mapping[str, Any]) -> QualityReport:
+        """The report of one ticker that :meth:`stored` gave; an empty one of ``{}``."""
+        found = stored.get("found", {})
+        examples = tuple(
+            Example(code, ticker, datetime.fromisoformat(moment) if moment else None, values)
+            for code, each in found.items()
+            for moment, values in each["first"]
+        )
+        counts = Counter({code: each["rows"] for code, each in found.items()})
+        return cls(stored.get("rows", 0), counts, examples)
 
     def lines(self) -> list[str]:
         """A line per problem, for the user; none where all was well."""
@@ -105,28 +127,65 @@ class QualityReport:
         return ", ".join(str(example) for example in self.examples if example.code == code)
 
 
+def merged(reports: Iterable[QualityReport]) -> QualityReport:
+    """All reports as one."""
+    rows, counts, examples = 0, Counter[str](), list[Example]()
+    seen: Counter[str] = Counter()
+    for report in reports:
+        rows += report.rows
+        counts.update(report.counts)
+        for example in report.examples:
+            seen[example.code] += 1
+            if seen[example.code] <= _EXAMPLES_PER_CODE:
+                examples.append(example)
+    return QualityReport(rows, counts, tuple(examples))
+
+
 class _Findings:
-    """Counts and first examples while a batch is looked through."""
+    """Counts and first examples by ticker, while a batch is looked through."""
 
     def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        self.examples: list[Example] = []
+        self._counts: dict[str, Counter[str]] = {}
+        self._examples: dict[str, list[Example]] = {}
 
-    def add(self, code: str, bars: Bars, rows: NDArray[np.intp]) -> None:
-        if not len(rows):
-            return
-        self.counts[code] += len(rows)
-        self.examples += [_example(code, bars, int(row)) for row in rows[:_EXAMPLES_PER_CODE]]
+    def add(self, code: str, bars: Bars, rows: NDArray[np.intp], kept: NDArray[np.intp] | None = None) -> None:
+        """Note ``rows``; ``kept``: of each of them, the row that stays in its place."""
+        for ticker, own in _by_ticker(bars, rows):
+            self._counts.setdefault(ticker, Counter())[code] += len(own)
+            examples = self._examples.setdefault(ticker, [])
+            for at in own[:_EXAMPLES_PER_CODE]:
+                row = int(rows[at])
+                values = _values(code, bars, row) if kept is None else _difference(bars, int(kept[at]), row)
+                examples.append(Example(code, ticker, _moment(bars, row), values))
+
+    def reports(self, bars: Bars) -> dict[str, QualityReport]:
+        """What was found of each ticker that has a row, in order of the tickers of ``bars``."""
+        rows = np.bincount(bars.code, minlength=len(bars.tickers)).tolist()
+        return {
+            ticker: QualityReport(count, self._counts.get(ticker, Counter()), tuple(self._examples.get(ticker, ())))
+            for ticker, count in zip(bars.tickers, rows, strict=True)
+            if count
+        }
 
 
-def check(bars: Bars) -> tuple[Bars, QualityReport]:
+def _by_ticker(bars: Bars, rows: NDArray[np.intp]) -> Iterator[tuple[str, NDArray[np.intp]]]:
+    """Each ticker among ``rows``, with where in ``rows`` its own are."""
+    if not len(rows):
+        return
+    codes = bars.code[rows]
+    order = np.argsort(codes, kind="stable")
+    for own in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1):
+        yield bars.tickers[codes[own[0]]], own
+
+
+def check(bars: Bars) -> tuple[Bars, dict[str, QualityReport]]:
     """Sort out what cannot be stored.
 
     Args:
         bars: as the source gave them, in any order.
 
     Returns:
-        (the accepted bars by ticker and time, one per key; what was found).
+        (the accepted bars by ticker and time, one per key; what was found of each ticker that has a row).
     """
     findings = _Findings()
     refused = np.zeros(len(bars), dtype=np.bool_)
@@ -136,7 +195,7 @@ def check(bars: Bars) -> tuple[Bars, QualityReport]:
     kept = bars.take(~refused) if refused.any() else bars
     kept = _first_of_each(kept, findings)
     kept = _mended(kept, findings)
-    return kept, QualityReport(len(bars), findings.counts, tuple(findings.examples))
+    return kept, findings.reports(bars)
 
 
 def check_spacing(bars: Bars, interval: str) -> None:
@@ -191,11 +250,12 @@ def _first_of_each(bars: Bars, findings: _Findings) -> Bars:
     # Compare with the row that is kept, which may lie several rows up.
     kept = np.maximum.accumulate(np.where(again, 0, np.arange(len(bars))))
     same = np.ones(len(bars), dtype=np.bool_)
-    for name in ("open", "high", "low", "close", "volume"):
+    for name in (*_PRICES, "volume"):
         values = getattr(bars, name)
         same &= (values == values[kept]) | (np.isnan(values) & np.isnan(values[kept]))
     findings.add("duplicate", bars, np.flatnonzero(again & same))
-    findings.add("conflicting duplicate", bars, np.flatnonzero(again & ~same))
+    conflicting = np.flatnonzero(again & ~same)
+    findings.add("conflicting duplicate", bars, conflicting, kept[conflicting])
     return bars.take(~again)
 
 
@@ -211,15 +271,32 @@ def _mended(bars: Bars, findings: _Findings) -> Bars:
     unknown = np.isnan(bars.volume)
     findings.add("widened", bars, np.flatnonzero(narrow))
     findings.add("no volume", bars, np.flatnonzero(unknown))
+    volume = np.rint(np.where(unknown, 0.0, bars.volume))
+    fractional = ~unknown & (volume != bars.volume)
+    findings.add("fractional volume", bars, np.flatnonzero(fractional))
     if narrow.any():
         bars = replace(bars, low=low, high=high)
-    if unknown.any():
-        bars = replace(bars, volume=np.where(unknown, 0.0, bars.volume))
+    if unknown.any() or fractional.any():
+        bars = replace(bars, volume=volume)
     return bars
 
 
-def _example(code: str, bars: Bars, row: int) -> Example:
-    shown = ("volume",) if "volume" in code else ("open", "high", "low", "close")
-    values = ", ".join(f"{name} {getattr(bars, name)[row]:.10g}" for name in shown)
-    moment: datetime | None = bars.timestamps[row].astype("datetime64[us]").item()
-    return Example(code, bars.tickers[bars.code[row]], moment, values)
+def _moment(bars: Bars, row: int) -> datetime | None:
+    moment = bars.timestamps[row].astype("datetime64[us]").item()
+    return moment if isinstance(moment, datetime) else None  # a number: a year that datetime does not know
+
+
+def _values(code: str, bars: Bars, row: int) -> str:
+    shown = ("volume",) if "volume" in code else _PRICES
+    return ", ".join(f"{name} {getattr(bars, name)[row]:.10g}" for name in shown)
+
+
+def _difference(bars: Bars, kept: int, left: int) -> str:
+    """Every field in which two rows of one key differ, in full."""
+    sides: tuple[list[str], list[str]] = ([], [])
+    for name in (*_PRICES, "volume"):
+        words = [np.format_float_positional(getattr(bars, name)[row], trim="-") for row in (kept, left)]
+        if words[0] != words[1]:
+            for side, word in zip(sides, words, strict=True):
+                side.append(f"{name} {word}")
+    return f"kept {', '.join(sides[0])}; left out {', '.join(sides[1])}"

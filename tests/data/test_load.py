@@ -21,6 +21,7 @@ from framework.db.market import read_corporate_actions, read_coverage
 from framework.errors import DataError, SourceError
 from framework.model.bars import Bars, CorporateAction
 
+ZERO_OF_C = "C 2020-01-02 00:00 UTC (open 0, high 0, low 0, close 0)"
 START, END = date(2010, 1, 4), date(2010, 12, 31)
 
 
@@ -180,7 +181,8 @@ def test_duplicates_in_a_file(pool, tmp_path):
     report = load(pool, csv(tmp_path, text), ["A"])
     assert [float(row[2]) for row in rows(pool)] == [10, 11]
     assert report.quality.counts == {"duplicate": 1, "conflicting duplicate": 1}
-    assert any("A 2020-01-02 00:00 UTC (open 9" in note for note in report.notes())
+    shown = "A 2020-01-02 00:00 UTC (kept open 11, high 11, low 11, close 11; left out open 9, high 9, low 9, close 9)"
+    assert any(shown in note for note in report.notes())
 
 
 def test_bad_rows_are_left_out_and_said(pool, tmp_path):
@@ -190,8 +192,63 @@ def test_bad_rows_are_left_out_and_said(pool, tmp_path):
     assert len(report.notes()) == 2
 
 
+def test_bad_rows_are_said_by_every_run_in_the_same_words(pool, tmp_path):
+    text = "timestamp,ticker,open,high,low,close,volume\n" + "\n".join(
+        [f"2020-01-0{day},{name},{price},9,1,5,{day / 2}" for name in "AB" for day, price in ((1, 5), (2, -1), (3, 50))]
+        + ["2020-01-02,C,1,1,1,1,1"]
+    )
+    first = load(pool, csv(tmp_path, text), ["A", "B", "C"])
+    assert [note.split(":")[0] for note in first.notes()] == [
+        "2 of 7 rows refused",
+        "2 of 7 rows refused",
+        "2 of 7 rows kept",
+    ]
+    again = load(pool, csv(tmp_path, text), ["A", "B", "C"])
+    assert (again.tickers, again.notes()) == ((), first.notes())
+    assert load(pool, csv(tmp_path, text), ["C"]).notes() == []
+    (line,) = [note for note in load(pool, csv(tmp_path, text), ["B", "C", "B"]).notes() if "kept" in note]
+    assert line == (
+        "1 of 4 rows kept: the volume is not whole; stored rounded to whole shares; "
+        "first: B 2020-01-01 00:00 UTC (volume 0.5)"
+    )
+    mended = load(pool, csv(tmp_path, A={1: 5}, B={1: 5}), ["A"])
+    assert mended.quality.lines() == []
+    assert load(pool, csv(tmp_path, A={1: 5}, B={1: 5}), ["A", "B"]).quality.lines() == []
+
+
+def test_bad_rows_of_a_feed_add_up_over_its_spans(pool):
+    class Bad(Feed):
+        def bars(self, tickers, interval, start, end):
+            bars = super().bars(tickers, interval, start, end)
+            return replace(bars, volume=np.full(len(bars), 0.5))
+
+    load(pool, Bad(), ["A"], date(2020, 1, 10), date(2020, 1, 12))
+    report = load(pool, Bad(), ["A"], date(2020, 1, 9), date(2020, 1, 14))
+    assert report.notes()[0].startswith("6 of 6 rows kept: the volume is not whole")
+    assert report.notes()[0].count("UTC") == 3
+    assert load(pool, Bad(), ["A"], date(2020, 1, 11), date(2020, 1, 11)).notes() == report.notes()
+
+
+def test_two_loaders_of_one_span_tell_its_bad_rows_once(pool):
+    """While one loader reads from its source, another loads the same."""
+
+    class Bad(Feed):
+        def bars(self, tickers, interval, start, end):
+            bars = super().bars(tickers, interval, start, end)
+            return replace(bars, volume=np.full(len(bars), 0.5))
+
+    class Slow(Bad):
+        def bars(self, tickers, interval, start, end):
+            load(pool, Bad(), tickers, start, end + timedelta(days=1))
+            return super().bars(tickers, interval, start, end)
+
+    report = load(pool, Slow(), ["A"], date(2020, 1, 1), date(2020, 1, 5))
+    assert report.notes()[0].startswith("6 of 6 rows kept")
+    assert coverage(pool, Bad(), ["A"]) == {"A": ("2020-01-01", "2020-01-06")}
+
+
 def test_a_ticker_without_any_usable_row_is_an_error_that_says_why(pool, tmp_path):
-    with pytest.raises(DataError, match=r"no usable bar of A\. .*2 of 3 rows refused: a price is zero or negative"):
+    with pytest.raises(DataError, match=r"no usable bar of A\. 2 of 2 rows refused: a price is zero or negative"):
         load(pool, csv(tmp_path, A={1: -10, 2: -11}, B={1: 1}), ["A", "B"])
     assert rows(pool) == []
 
@@ -269,7 +326,7 @@ def test_one_big_file_is_committed_in_parts(pool, tmp_path, monkeypatch):
     report = load(pool, source, list("ABCDE"))
     assert report.tickers == ("D", "E")
     assert len(rows(pool)) == 9
-    assert report.notes() == []
+    assert report.notes() == ["1 of 10 rows refused: a price is zero or negative; first: " + ZERO_OF_C]
 
 
 def test_a_failure_in_the_middle_of_a_batch_leaves_nothing_of_it(pool, monkeypatch):

@@ -1,12 +1,14 @@
 """What is refused, mended and said of bars before they are stored."""
 
+import json
 from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from framework.data.quality import MENDED, REFUSED, QualityReport, check, check_spacing
+from framework.data import quality
+from framework.data.quality import MENDED, REFUSED, QualityReport, check_spacing, merged
 from framework.errors import DataError
 from framework.model.bars import Bars
 
@@ -18,6 +20,12 @@ def bars(*rows, tickers=("AAA", "BBB")):
     table = np.array(rows, dtype=float).reshape(-1, 7).T
     stamps = np.datetime64("2020-01-01", "us") + table[1].astype(int) * DAY
     return Bars(tickers, table[0].astype(np.int32), stamps, *table[2:])
+
+
+def check(given):
+    """The kept bars, and what was found of all tickers together."""
+    kept, found = quality.check(given)
+    return kept, merged(found.values())
 
 
 GOOD = (0, 1, 10, 12, 9, 11, 100)
@@ -80,6 +88,56 @@ def test_a_missing_volume_becomes_zero_and_is_said():
     assert report.counts == {"no volume": 1}
 
 
+def test_a_volume_that_is_not_whole_is_rounded_and_said():
+    rows = [(0, day, 10, 12, 9, 11, volume) for day, volume in enumerate((0.4, 1.5, 2.5, 7, np.nan, 1e15 + 0.5))]
+    kept, report = check(bars(*rows))
+    assert kept.volume.tolist() == [0, 2, 2, 7, 0, 1e15]
+    assert report.counts == {"fractional volume": 4, "no volume": 1}
+    (line,) = [line for line in report.lines() if "whole" in line]
+    assert line.startswith("4 of 6 rows kept: the volume is not whole; stored rounded")
+    assert "AAA 2020-01-01 00:00 UTC (volume 0.4)" in line
+
+
+def test_a_conflicting_duplicate_is_shown_against_the_bar_that_stays():
+    other = (0, 1, 10, 12.000000000001, 9, 11.5, np.nan)
+    _, report = check(bars(GOOD, (0, 2, 10, 12, 9, 11, 1), GOOD, other))
+    (line,) = [line for line in report.lines() if "with other values" in line]
+    assert line.endswith(
+        "AAA 2020-01-02 00:00 UTC (kept high 12, close 11, volume 100; left out high 12.000000000001, close 11.5, "
+        "volume nan)"
+    )
+
+
+def test_what_is_found_is_told_by_ticker():
+    rows = [(0, 1, -1, 1, 1, 1, 1), (1, 1, 1, 1, 1, 1, 0.5), GOOD, (1, 2, -1, 1, 1, 1, 1), (1, 3, 1, 1, 1, 1, 1)]
+    _, found = quality.check(bars(*rows, tickers=("AAA", "BBB", "CCC")))
+    assert {ticker: (report.rows, report.counts) for ticker, report in found.items()} == {
+        "AAA": (2, {"price not positive": 1}),
+        "BBB": (3, {"price not positive": 1, "fractional volume": 1}),
+    }
+    assert [example.ticker for example in merged(found.values()).examples] == ["AAA", "BBB", "BBB"]
+
+
+def test_a_report_survives_being_stored():
+    given = bars(GOOD, (0, 2, -1, 1, 1, 1, 1), (0, 3, 10, 12, 9, 11, 1.5), GOOD, (0, 1, 1, 1, 1, 1, 1))
+    stamps = given.timestamps.copy()
+    stamps[1] = np.datetime64("NaT")
+    _, found = quality.check(replace(given, timestamps=stamps))
+    report = found["AAA"]
+    assert len(report.counts) == len(report.examples) == 4
+    assert QualityReport.of("AAA", json.loads(json.dumps(report.stored()))) == report
+    assert QualityReport.of("AAA", {}) == QualityReport()
+    assert QualityReport.of("AAA", QualityReport(5).stored()) == QualityReport(5)
+
+
+@pytest.mark.parametrize("year", ["-290000", "0001", "30000", "290000"])
+def test_a_date_beyond_all_calendars_can_be_said(year):
+    stamps = np.array([f"{year}-01-01"], dtype="datetime64[us]")
+    _, report = check(replace(bars(GOOD), timestamps=stamps))
+    assert report.counts == {"absurd date": 1}
+    assert "AAA " in report.lines()[0]
+
+
 def test_bars_come_out_by_ticker_and_time_the_first_of_a_key_kept():
     rows = [
         (1, 2, 5, 5, 5, 5, 1),
@@ -95,7 +153,7 @@ def test_bars_come_out_by_ticker_and_time_the_first_of_a_key_kept():
 
 def test_rows_in_order_are_not_copied():
     given = bars((0, 1, 1, 1, 1, 1, 1), (0, 2, 1, 1, 1, 1, 1), (1, 1, 1, 1, 1, 1, 1))
-    assert check(given)[0] is given
+    assert quality.check(given)[0] is given
 
 
 def test_examples_stay_few_and_reports_add_up():

@@ -16,7 +16,7 @@ from framework.plugins.data_sources.sample import Sample, derived_actions
 
 from framework.data.adjust import factors
 from framework.data.calendars import outside_sessions
-from framework.data.quality import check
+from framework.data.quality import check, merged
 from framework.errors import SourceError
 
 
@@ -41,7 +41,8 @@ def test_bars_are_the_file_as_traded(frame):
 
 def test_every_row_is_accepted_and_lies_in_a_session():
     bars = everything(Sample().tickers())
-    kept, report = check(bars)
+    kept, found = check(bars)
+    report = merged(found.values())
     assert len(kept) == len(bars) == report.rows == 12154
     assert report.lines() == []
     assert not outside_sessions("XNYS", "1d", np.unique(bars.timestamps)).any()
