@@ -19,7 +19,8 @@ CODE = [*FRAMEWORK, *PLUGINS, *sorted((ROOT / "bench").rglob("*.py"))]
 #: A module imports from its own room or from those with a lower number (architecture, section 3).
 LEVEL = {
     "errors": 0, "model": 1, "config": 2, "hookspecs": 2, "trading": 3, "db": 3, "data": 4, "books": 4,
-    "plugin_loading": 5, "plugin_manager": 5, "engine": 6, "report": 6, "app": 7, "testing": 7, "cli": 8, "__main__": 9,
+    "plugin_loading": 5, "plugin_manager": 5, "engine": 6, "report": 6, "runs": 7,
+    "app": 8, "testing": 8, "cli": 9, "__main__": 10,
 }  # fmt: skip
 
 #: Who alone may import a library.

@@ -65,12 +65,17 @@ def _flow(flow: Flow) -> Iterator[str]:
         yield "amount is 0; positive is money in, negative is money out"
 
 
+def is_built(mode: str) -> bool:
+    """Whether this version has the mode."""
+    return mode in ("backtest", "replay")
+
+
 def unbuilt(config: RunConfig) -> Iterator[Finding]:
     """The documented parts that ``config`` asks for and this version does not have, in the order of the file.
 
     This is the only list of them; a part that gets built loses its line here.
     """
-    if config.mode not in ("backtest", "replay"):
+    if not is_built(config.mode):
         yield ("mode",), f"mode {config.mode!r} (there are: backtest, replay)"
     if config.broker.account is not None:
         yield ("broker", "account"), "broker accounts, which come with the live modes"

@@ -17,7 +17,7 @@ SCHEDULES = ("every_bar", "daily", "weekly", "monthly")
 def decision_rows(schedule: str, timeline: Timeline, first: int) -> NDArray[np.int64]:
     """The rows from ``first`` on at whose close a portfolio decides, rising.
 
-    ``daily``: the session's last bar; ``weekly`` and ``monthly``: the last bar of the calendar's week (from Monday on) or
+    ``daily``: the session's last bar; ``weekly`` and ``monthly``: the last bar of the calendar's week (Monday on) or
     month.
 
     Raises:

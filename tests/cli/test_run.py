@@ -87,7 +87,7 @@ def test_a_wrong_name_or_parameter_is_answered(engine: Engine, command: str, ove
 
 def test_an_unknown_ticker_names_itself(engine: Engine) -> None:
     done = engine("run", "c.yaml", "--set", "tickers=[AAPLE]")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "AAPLE" in done.stderr
     assert "AAPL" in done.stderr.replace("AAPLE", "")
 

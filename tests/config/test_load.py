@@ -366,7 +366,6 @@ def test_documented_parts_that_are_missing_say_so(write: Write, override: str, a
     [
         ("flows=[{amount: 5}]", "needs either `date:` or `every:`"),
         ("flows=[{amount: 0, every: month}]", "amount is 0"),
-        ("mode=live", "cash: is refused in mode live"),
         ("margin={initial: 7}", "margin.initial: was 7; input should be less than or equal to 1"),
     ],
 )

@@ -1,0 +1,306 @@
+"""A config as something that runs: its plugins made and checked, its data loaded, backtested, replayed."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import logging
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from framework.config.load import LoadedConfig
+from framework.config.model import Portfolio
+from framework.engine.account import Terms
+from framework.engine.backtest import FILL_RULE, declared_memory, run_threads
+from framework.engine.simulator import Simulation, simulate
+from framework.errors import ConfigError
+from framework.model.money import FRACTIONAL, WHOLE
+from framework.model.result import PortfolioResult, RunResult
+from framework.plugin_manager import PluginManager
+from framework.trading.costs import Costs
+from framework.trading.indicator import Indicator
+from framework.trading.strategy import Strategy, style
+
+if TYPE_CHECKING:
+    from framework.data.load import LoadReport
+    from framework.data.panels import LoadedPanel
+    from framework.data.source import DataSource
+    from framework.db.database import Database
+
+#: Called with (what is being done, how much is done, how much there is).
+Progress = Callable[[str, float, float], None]
+#: Called with a line for the user.
+Announce = Callable[[str], None]
+
+_log = logging.getLogger(__name__)
+
+
+class Plan:
+    """The plugins of a config, made and checked: strategies, data source, costs."""
+
+    def __init__(self, loaded: LoadedConfig, manager: PluginManager) -> None:
+        from framework.data.calendars import check_calendar
+
+        config = loaded.config
+        self.loaded, self.config, self.manager = loaded, config, manager
+        if config.start is None or config.end is None:
+            raise ConfigError(f"{loaded.path}: a backtest needs start and end")
+        self.start, self.end = config.start, config.end
+        with _at(loaded, "calendar"):
+            check_calendar(config.calendar)
+        self.source: DataSource = self._make("data source", config.data_source, ("data_source",))
+        self.source.bind(loaded.path.parent)
+        self.costs: Costs = self._make("broker", config.broker, ("broker",)).costs()
+        for portfolio in config.portfolios:
+            style(self.strategy(portfolio))
+        if config.report.benchmark is not None:
+            style(self.benchmark())
+        self._check_tickers()
+        self.tickers = tuple(dict.fromkeys(ticker for portfolio in config.portfolios for ticker in portfolio.tickers))
+
+    def _check_tickers(self) -> None:
+        """Compare the tickers with those on offer, where the source lists them, before anything is loaded."""
+        offered = self.source.tickers()
+        if offered is None:
+            return
+        for number, portfolio in enumerate(self.config.portfolios):
+            for index, ticker in enumerate(portfolio.tickers):
+                if ticker not in offered:
+                    where = self.loaded.place("portfolios", number, "tickers", index)()
+                    near = difflib.get_close_matches(ticker.upper(), offered, n=1)
+                    hint = f"; did you mean {near[0]!r}?" if near else ""
+                    raise ConfigError(
+                        f"{where}: data source {self.source.key()!r} has no ticker {ticker!r}{hint} "
+                        f"(it has {', '.join(offered[:20])}{' …' if len(offered) > 20 else ''})"
+                    )
+
+    def _make(self, kind: str, ref: Any, keys: tuple[str | int, ...]) -> Any:
+        return self.manager.create(kind, ref.name, ref.params, self.loaded.place(*keys))
+
+    def strategy(self, portfolio: Portfolio) -> Strategy:
+        """A fresh strategy object of the portfolio."""
+        keys = ("portfolios", self.config.portfolios.index(portfolio), "strategy")
+        made: Strategy = self._make("strategy", portfolio.strategy, keys)
+        return made
+
+    def benchmark(self) -> Strategy:
+        """A fresh object of the benchmark's strategy."""
+        name = self.config.report.benchmark
+        assert name is not None
+        where = f"{self.loaded.locate(('report', 'benchmark'))}: report.benchmark"
+        made: Strategy = self.manager.create("strategy", name, {}, where)
+        return made
+
+    def indicator(self, name: str, params: dict[str, Any]) -> Indicator:
+        """An indicator by name, as strategies declare it."""
+        made: Indicator = self.manager.create("indicator", name, params)
+        return made
+
+    def warmup_bars(self, portfolio: Portfolio) -> int:
+        """How many bars before ``start`` the portfolio's panel should have."""
+        memory = declared_memory(self.strategy(portfolio), portfolio.tickers, self.config.interval, self.indicator)
+        return max(portfolio.lookback, memory)
+
+    def job(self, portfolio: Portfolio, data: LoadedPanel, strategy: Strategy, name: str, schedule: str) -> Simulation:
+        """The simulation of a strategy with the portfolio's money on its data."""
+        terms = Terms(
+            opening_cash=portfolio.cash or 0.0,
+            lots_per_share=WHOLE if portfolio.lots == "whole" else FRACTIONAL,
+            cash_buffer=portfolio.cash_buffer,
+            costs=self.costs,
+        )
+        return Simulation(
+            portfolio_id=portfolio.id,
+            strategy=strategy,
+            strategy_name=name,
+            panel=data.panel,
+            timeline=data.timeline,
+            first=data.first,
+            raw_close=data.raw_close,
+            schedule=schedule,
+            terms=terms,
+            make_indicator=self.indicator,
+            currency=portfolio.currency,
+        )
+
+
+def ensured(plan: Plan, database: Database, progress: Progress) -> LoadReport:
+    """Load what the database lacks, on a thread, so that Ctrl-C reaches the caller."""
+    from framework.data.calendars import warmup_start
+    from framework.data.load import ensure
+
+    config = plan.config
+
+    def work(checkpoint: Callable[[], None]) -> LoadReport:
+        def told(done: int, total: int) -> None:
+            progress("prices", done, total)
+            checkpoint()
+
+        bars = max(plan.warmup_bars(portfolio) for portfolio in config.portfolios)
+        start = warmup_start(config.calendar, config.interval, plan.start, bars)
+        return ensure(database.pool, plan.source, plan.tickers, config.interval, start, plan.end, told)
+
+    return run_threads({"load": work})[0]
+
+
+def panel_of(plan: Plan, database: Database, portfolio: Portfolio) -> LoadedPanel:
+    """The bars of a portfolio, from the database, adjusted, with its warm-up."""
+    from framework.data.panels import panel_for
+
+    config = plan.config
+    return panel_for(
+        database.pool,
+        plan.source,
+        portfolio.tickers,
+        config.interval,
+        config.calendar,
+        config.adjust,
+        plan.start,
+        plan.end,
+        plan.warmup_bars(portfolio),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Simulated:
+    result: PortfolioResult
+    benchmark: PortfolioResult | None
+    notes: tuple[str, ...]
+    fingerprint: str
+    ready_at: float
+    job: Simulation
+    is_traded: bool
+
+
+def run_config(plan: Plan, database: Database, progress: Progress, announce: Announce) -> RunResult:
+    """Load what the database lacks, backtest every portfolio on a thread of its own and, in mode replay, replay it.
+
+    Raises:
+        EngineError: see :mod:`framework.errors`.
+    """
+    began = time.perf_counter()
+    loaded = ensured(plan, database, progress)
+    tasks = {
+        f"portfolio-{portfolio.id}": _task(plan, database, portfolio, progress) for portfolio in plan.config.portfolios
+    }
+    done = run_threads(tasks)
+    if plan.config.mode == "replay":
+        _replay(plan, database, done, progress, announce)
+    notes = dict.fromkeys([*loaded.notes(), *(note for each in done for note in each.notes)])
+    for note in notes:
+        announce(f"Note: {note}")
+    return RunResult(
+        name=plan.config.name,
+        portfolios=tuple(each.result for each in done),
+        benchmarks={each.result.portfolio_id: each.benchmark for each in done if each.benchmark is not None},
+        prices="traded" if all(each.is_traded for each in done) else "adjusted",
+        fill=FILL_RULE,
+        costs=plan.costs.describe(),
+        config=plan.loaded.resolved,
+        versions=_versions(),
+        fingerprint=hashlib.sha256(" ".join(each.fingerprint for each in done).encode()).hexdigest()[:32],
+        notes=tuple(notes),
+        load_seconds=max(each.ready_at for each in done) - began,
+    )
+
+
+def _task(
+    plan: Plan, database: Database, portfolio: Portfolio, progress: Progress
+) -> Callable[[Callable[[], None]], _Simulated]:
+    """What the portfolio's thread does."""
+
+    def work(checkpoint: Callable[[], None]) -> _Simulated:
+        from framework.db.bars import fingerprint
+
+        began = time.perf_counter()
+        data = panel_of(plan, database, portfolio)
+        ready_at = time.perf_counter()
+
+        def told(done: int, total: int) -> None:
+            progress(f"portfolio {portfolio.id}", done, total)
+            checkpoint()
+
+        job = plan.job(portfolio, data, plan.strategy(portfolio), portfolio.strategy.name, portfolio.schedule)
+        result = simulate(job, told)
+        benchmark = None
+        if plan.config.report.benchmark is not None:
+            name = plan.config.report.benchmark
+            benchmark = simulate(plan.job(portfolio, data, plan.benchmark(), name, "every_bar"))
+        _log.debug(
+            "portfolio %s: panel read in %.3f s, %d bars simulated in %.3f s",
+            portfolio.id,
+            ready_at - began,
+            result.bars,
+            result.simulation_seconds,
+        )
+        is_traded = plan.source.price_kind() == "traded" and data.panel.close is data.raw_close
+        notes = (*data.notes, *_result_notes(result))
+        return _Simulated(result, benchmark, notes, fingerprint(data.panel), ready_at, job, is_traded)
+
+    return work
+
+
+def _replay(plan: Plan, database: Database, done: list[_Simulated], progress: Progress, announce: Announce) -> None:
+    """Run every portfolio again through scratch books, a thread each, and compare with the backtest.
+
+    Raises:
+        ParityError: they differ.
+    """
+    from framework.db.scratch import scratch_schema
+    from framework.engine.replay import Replayed, compare, replay
+
+    size = plan.config.database.pool
+    name = f"replay_{datetime.now(UTC):%Y%m%d%H%M%S}_{uuid4().hex[:6]}"
+    with scratch_schema(database.url, name, size.min, size.max) as books:
+
+        def task(portfolio: Portfolio, simulated: _Simulated) -> Callable[[Callable[[], None]], Replayed]:
+            def work(checkpoint: Callable[[], None]) -> Replayed:
+                def told(bars: int, total: int) -> None:
+                    progress(f"replay {portfolio.id}", bars, total)
+                    checkpoint()
+
+                lookback = plan.warmup_bars(portfolio) + 1
+                replay(simulated.job, lambda: plan.strategy(portfolio), books, lookback, told)
+                return compare(books, simulated.result)
+
+            return work
+
+        pairs = zip(plan.config.portfolios, done, strict=True)
+        tasks = {f"replay-{portfolio.id}": task(portfolio, simulated) for portfolio, simulated in pairs}
+        for found in run_threads(tasks):
+            announce(
+                f"Replay: portfolio {found.portfolio_id} ends as the backtest does: "
+                f"{found.trades} trades, equity {found.equity:,.2f}"
+            )
+
+
+def _result_notes(result: PortfolioResult) -> list[str]:
+    """What a reader of a portfolio's figures should know."""
+    if not result.overdrawn_bars:
+        return []
+    lowest = float(result.cash.min())
+    return [
+        f"portfolio {result.portfolio_id}: cash was below zero at {result.overdrawn_bars} bars, lowest {lowest:,.2f}: "
+        "fees were higher than what cash and sales gave"
+    ]
+
+
+@contextmanager
+def _at(loaded: LoadedConfig, *keys: str | int) -> Iterator[None]:
+    """Errors of the block begin with file, line and key."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{loaded.place(*keys)()}: {error}") from error
+
+
+def _versions() -> dict[str, str]:
+    names = ("portfolio-engine", "numpy", "pandas", "psycopg2-binary", "exchange-calendars")
+    return {**{name: metadata.version(name) for name in names}, "python": platform.python_version()}
