@@ -56,6 +56,11 @@ class Curve:
         return self.session[self.ends]
 
     @cached_property
+    def sessions_per_year(self) -> float:
+        """How many sessions a year has by these dates: what all its figures are annualised with."""
+        return metrics.sessions_per_year(self.sessions)
+
+    @cached_property
     def returns(self) -> Floats:
         """Session returns, shape ``(S,)``."""
         return metrics.period_returns(self.equity[self.ends], self.opening)
@@ -68,7 +73,7 @@ class Curve:
     @cached_property
     def figures(self) -> metrics.Figures:
         """The key figures of the session returns."""
-        return metrics.figures(self.returns)
+        return metrics.figures(self.returns, self.sessions_per_year)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +194,7 @@ class Account:
     def turnover(self) -> float | None:
         """Notional traded a year ÷ mean equity."""
         traded = float(np.sum(self.fills.notional))
-        return metrics.turnover(traded, self.curve.equity, len(self.curve.ends))
+        return metrics.turnover(traded, self.curve.equity, len(self.curve.ends), self.curve.sessions_per_year)
 
     @cached_property
     def exposure(self) -> float | None:

@@ -91,7 +91,7 @@ def _years(account: Account) -> dict[str, Any]:
 def _rolling(account: Account) -> dict[str, Any]:
     windows = {}
     for window in WINDOWS:
-        figures = metrics.rolling(account.curve.returns, window)
+        figures = metrics.rolling(account.curve.returns, window, account.curve.sessions_per_year)
         windows[str(window)] = {
             "return": _rounded(figures.total_return, 4),
             "volatility": _rounded(figures.volatility, 4),

@@ -116,7 +116,7 @@ def rolling(account: Account) -> list[Column]:
     """``rolling.csv``: figures of the last 30, 90 and 180 sessions; empty until the window is full."""
     columns = [Column("date", account.curve.sessions, date)]
     for window in WINDOWS:
-        figures = metrics.rolling(account.curve.returns, window)
+        figures = metrics.rolling(account.curve.returns, window, account.curve.sessions_per_year)
         columns += [
             Column(f"return_{window}", figures.total_return, ratio),
             Column(f"volatility_{window}", figures.volatility, ratio),
@@ -128,10 +128,11 @@ def rolling(account: Account) -> list[Column]:
 def risk(account: Account) -> list[Column]:
     """``risk.csv``: annualised volatility of each ticker's session returns, and their correlations."""
     returns = metrics.price_returns(account.closes)
+    volatility = metrics.column_volatility(returns, account.curve.sessions_per_year)
     related = metrics.correlation(returns)
     return [
         Column("ticker", np.arange(len(account.tickers)), one_of(account.tickers)),
-        Column("volatility", metrics.column_volatility(returns), ratio),
+        Column("volatility", volatility, ratio),
         *(Column(f"corr_{ticker}", related[:, i], ratio) for i, ticker in enumerate(account.tickers)),
     ]
 

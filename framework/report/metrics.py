@@ -6,9 +6,10 @@ Conventions, the same for all of them:
   in since) − 1. The first session's base is the opening cash (trading-rules 3). Shape ``(S,)``, a fraction.
 - The *index* is what one unit of capital became, without regard to money paid in or out: ``cumprod(1 + returns)``.
   Drawdowns and Sharpe ratios come from it, never from raw equity.
-- *Annualised* means 252 sessions a year; the risk-free rate is 0.
+- *Annualised* means by ``per_year`` sessions a year: 252 unless said otherwise; reports say what
+  :func:`sessions_per_year` finds in the curve's own dates. The risk-free rate is 0.
 - A figure that is undefined is ``None`` (inside series: NaN), never infinite: each docstring says when.
-- The formulas are those of empyrical (``ddof=1`` deviations, ``252 / S`` as the exponent of the growth rate).
+- The formulas are those of empyrical (``ddof=1`` deviations, ``per_year / S`` as the exponent of the growth rate).
 """
 
 from __future__ import annotations
@@ -22,8 +23,17 @@ from numpy.typing import NDArray
 
 from framework.model.panel import Floats
 
-#: Sessions in a year of an exchange that trades on weekdays.
+#: Sessions in a year of a stock exchange; taken where the dates show nothing else.
 SESSIONS_PER_YEAR = 252
+
+#: What calendars usually have: stock exchanges, every day, weekdays without holidays, a bar a week, a bar a month.
+USUAL_SESSIONS_PER_YEAR = (252, 365, 261, 52, 12)
+
+#: A count this near to a usual one, as a fraction, is the usual one: a year has a holiday more or less.
+USUAL_WITHIN = 0.04
+
+#: Fewer sessions, or fewer days between the first and the last, show no calendar.
+FEWEST_SESSIONS, FEWEST_DAYS = 20, 28
 
 #: A fall smaller than this fraction is rounding, not a drawdown.
 SMALLEST_DRAWDOWN = 1e-9
@@ -59,16 +69,33 @@ class Figures:
     calmar: float | None
 
 
-def figures(returns: Floats) -> Figures:
+def sessions_per_year(sessions: NDArray[np.datetime64]) -> float:
+    """How many sessions a year has, by the dates themselves: (S − 1) ÷ years between the first and the last.
+
+    A year is 365.25 days. A count within 4 % of a usual one (252, 365, 261, 52, 12) is the nearest of these; any other,
+    such as that of data with a gap, stays as counted. Below 20 sessions or 28 days it is 252, whatever the dates.
+
+    Args:
+        sessions: shape ``(S,)``, ``datetime64[D]``, rising.
+    """
+    days = int((sessions[-1] - sessions[0]).astype(np.int64)) if len(sessions) else 0
+    if len(sessions) < FEWEST_SESSIONS or days < FEWEST_DAYS:
+        return SESSIONS_PER_YEAR
+    counted = (len(sessions) - 1) / (days / 365.25)
+    usual = min(USUAL_SESSIONS_PER_YEAR, key=lambda known: abs(counted - known))
+    return usual if abs(counted / usual - 1) <= USUAL_WITHIN else counted
+
+
+def figures(returns: Floats, per_year: float = SESSIONS_PER_YEAR) -> Figures:
     """All key figures that need nothing but the session returns, shape ``(S,)``."""
     return Figures(
         total_return=total_return(returns),
-        cagr=cagr(returns),
-        volatility=volatility(returns),
-        sharpe=sharpe(returns),
-        sortino=sortino(returns),
+        cagr=cagr(returns, per_year),
+        volatility=volatility(returns, per_year),
+        sharpe=sharpe(returns, per_year),
+        sortino=sortino(returns, per_year),
         max_drawdown=max_drawdown(returns),
-        calmar=calmar(returns),
+        calmar=calmar(returns, per_year),
     )
 
 
@@ -114,8 +141,8 @@ def total_return(returns: Floats) -> float:
     return float(np.prod(1.0 + returns) - 1.0)
 
 
-def cagr(returns: Floats) -> float | None:
-    """Compound annual growth rate: (1 + total return) ^ (252 / S) − 1.
+def cagr(returns: Floats, per_year: float = SESSIONS_PER_YEAR) -> float | None:
+    """Compound annual growth rate: (1 + total return) ^ (per_year / S) − 1.
 
     −1 after a total loss; ``None`` without a session, or where a short time makes it too large for a float.
     """
@@ -125,30 +152,30 @@ def cagr(returns: Floats) -> float | None:
     if total <= -1.0:
         return -1.0
     try:
-        return math.expm1(math.log1p(total) * SESSIONS_PER_YEAR / len(returns))
+        return math.expm1(math.log1p(total) * per_year / len(returns))
     except OverflowError:
         return None
 
 
-def volatility(returns: Floats) -> float | None:
-    """Standard deviation of session returns (``ddof=1``) × √252; ``None`` below two sessions, 0 when all are equal."""
+def volatility(returns: Floats, per_year: float = SESSIONS_PER_YEAR) -> float | None:
+    """Standard deviation of returns (``ddof=1``) × √per_year; ``None`` below two sessions, 0 when all are equal."""
     if len(returns) < 2:
         return None
     if returns.min() == returns.max():
         return 0.0
-    return float(np.std(returns, ddof=1) * math.sqrt(SESSIONS_PER_YEAR))
+    return float(np.std(returns, ddof=1) * math.sqrt(per_year))
 
 
-def sharpe(returns: Floats) -> float | None:
-    """Mean ÷ standard deviation (``ddof=1``) × √252; ``None`` below two sessions or without volatility."""
-    deviation = volatility(returns)
+def sharpe(returns: Floats, per_year: float = SESSIONS_PER_YEAR) -> float | None:
+    """Mean ÷ standard deviation (``ddof=1``) × √per_year; ``None`` below two sessions or without volatility."""
+    deviation = volatility(returns, per_year)
     if not deviation:
         return None
-    return float(np.mean(returns) * SESSIONS_PER_YEAR / deviation)
+    return float(np.mean(returns) * per_year / deviation)
 
 
-def sortino(returns: Floats) -> float | None:
-    """Mean ÷ downside deviation × √252; the downside deviation is √mean(min(r, 0)²).
+def sortino(returns: Floats, per_year: float = SESSIONS_PER_YEAR) -> float | None:
+    """Mean ÷ downside deviation × √per_year; the downside deviation is √mean(min(r, 0)²).
 
     ``None`` below two sessions or where no session lost.
     """
@@ -157,7 +184,7 @@ def sortino(returns: Floats) -> float | None:
     downside = math.sqrt(float(np.mean(np.minimum(returns, 0.0) ** 2)))
     if downside == 0.0:
         return None
-    return float(np.mean(returns)) / downside * math.sqrt(SESSIONS_PER_YEAR)
+    return float(np.mean(returns)) / downside * math.sqrt(per_year)
 
 
 def max_drawdown(returns: Floats) -> float:
@@ -167,21 +194,22 @@ def max_drawdown(returns: Floats) -> float:
     return float(drawdown(return_index(returns)).min()) + 0.0
 
 
-def calmar(returns: Floats) -> float | None:
+def calmar(returns: Floats, per_year: float = SESSIONS_PER_YEAR) -> float | None:
     """CAGR ÷ |max drawdown|; ``None`` where either is undefined or nothing was ever lost."""
-    growth, depth = cagr(returns), max_drawdown(returns)
+    growth, depth = cagr(returns, per_year), max_drawdown(returns)
     if growth is None or depth > -SMALLEST_DRAWDOWN:
         return None
     return growth / -depth
 
 
-def turnover(traded: float, equity: Floats, sessions: int) -> float | None:
+def turnover(traded: float, equity: Floats, sessions: int, per_year: float = SESSIONS_PER_YEAR) -> float | None:
     """Notional traded (buys and sells) a year ÷ mean equity.
 
     Args:
         traded: Σ notional of all trades, money.
         equity: shape ``(T,)``, money, at each bar.
         sessions: how many sessions it covers.
+        per_year: sessions a year.
 
     Returns:
         times a year; ``None`` without a session or with a mean equity ≤ 0.
@@ -189,7 +217,7 @@ def turnover(traded: float, equity: Floats, sessions: int) -> float | None:
     if sessions == 0 or len(equity) == 0:
         return None
     mean = float(np.mean(equity))
-    return traded / mean * SESSIONS_PER_YEAR / sessions if mean > 0 else None
+    return traded / mean * per_year / sessions if mean > 0 else None
 
 
 def exposure(gross: Floats, equity: Floats) -> float | None:
@@ -227,7 +255,7 @@ class Rolling:
     sharpe: Floats
 
 
-def rolling(returns: Floats, window: int) -> Rolling:
+def rolling(returns: Floats, window: int, per_year: float = SESSIONS_PER_YEAR) -> Rolling:
     """Compounded return, volatility and Sharpe ratio (annualised) over the last ``window`` ≥ 2 sessions."""
     blank = [np.full(len(returns), np.nan) for _ in range(3)]
     if len(returns) >= window:
@@ -236,8 +264,8 @@ def rolling(returns: Floats, window: int) -> Rolling:
         ratio = np.full(len(views), np.nan)
         np.divide(np.mean(views, axis=1), deviation, out=ratio, where=deviation > 0)
         blank[0][window - 1 :] = np.prod(1.0 + views, axis=1) - 1.0
-        blank[1][window - 1 :] = deviation * math.sqrt(SESSIONS_PER_YEAR)
-        blank[2][window - 1 :] = ratio * math.sqrt(SESSIONS_PER_YEAR)
+        blank[1][window - 1 :] = deviation * math.sqrt(per_year)
+        blank[2][window - 1 :] = ratio * math.sqrt(per_year)
     return Rolling(window, *blank)
 
 
@@ -268,11 +296,10 @@ def price_returns(closes: Floats) -> Floats:
     return growth
 
 
-def column_volatility(returns: Floats) -> Floats:
+def column_volatility(returns: Floats, per_year: float = SESSIONS_PER_YEAR) -> Floats:
     """Annualised volatility of each column, shape ``(S, N)`` → ``(N,)``; NaN below two known returns."""
-    return np.array(
-        [_or_nan(volatility(column[~np.isnan(column)])) for column in np.ascontiguousarray(returns.T)], dtype=float
-    )
+    columns = np.ascontiguousarray(returns.T)
+    return np.array([_or_nan(volatility(column[~np.isnan(column)], per_year)) for column in columns], dtype=float)
 
 
 def correlation(returns: Floats) -> Floats:

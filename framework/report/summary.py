@@ -52,6 +52,7 @@ def section(account: Account, run: RunResult) -> dict[str, Any]:
         "end": str(curve.sessions[-1]),
         "bars": len(curve),
         "sessions": len(curve.sessions),
+        "sessions_per_year": curve.sessions_per_year,
         "tickers": len(account.tickers),
         "trades": len(account.fills),
         "initial_equity": curve.opening,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -22,7 +23,7 @@ from framework.report.account import Account, Accounts, Curve
 from framework.report.charts import TRADES_SHOWN, page_data, shown
 from framework.report.files import replacing
 from framework.report.summary import finite
-from framework.report.words import NOTHING, day, headline, number, paragraphs, percent
+from framework.report.words import NOTHING, day, headline, number, paragraphs, percent, short
 
 #: Most tickers listed one by one under "where the result came from".
 TICKERS_LISTED = 12
@@ -74,12 +75,20 @@ def render(run: RunResult, made: Accounts) -> str:
         total=made.total,
         period=f"{day(made.total.curve.sessions[0])} – {day(made.total.curve.sessions[-1])}",
         accounts=[_account(account) for account in accounts],
+        per_year=_per_year(accounts),
         trades_shown=TRADES_SHOWN,
         config=json.dumps(finite(run.config), indent=2, ensure_ascii=False),
         plotly=_packed(_plotly()),
         data=_packed(json.dumps(finite(page_data(made)), separators=(",", ":"), allow_nan=False).encode()),
     )
     return str(page)
+
+
+def _per_year(accounts: Sequence[Account]) -> str:
+    """Sessions a year of all accounts: ``252``, or ``252, 300.1 or 365`` where their calendars differ."""
+    counts = sorted(account.curve.sessions_per_year for account in accounts)
+    *others, last = dict.fromkeys(short(count) for count in counts)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _account(account: Account) -> dict[str, Any]:
@@ -108,12 +117,13 @@ def _figures(account: Account) -> list[Figure]:
     def times(value: float | None) -> str:
         return NOTHING if value is None else f"{number(value, 1)}×"
 
+    growth = f"compound annual growth rate, {short(account.curve.sessions_per_year)} sessions a year"
     final = number(float(account.curve.equity[-1]), 0)
     theirs = "" if account.benchmark is None else number(float(account.benchmark.equity[-1]), 0)
     return [
         Figure("Final equity", final, theirs, f"{account.currency}, cash and positions at the last close"),
         both("Total return", "total_return", percent, "growth over the whole time"),
-        both("Return a year", "cagr", percent, "compound annual growth rate, 252 sessions a year"),
+        both("Return a year", "cagr", percent, growth),
         both("Volatility", "volatility", percent, "standard deviation of session returns, annualised"),
         both("Sharpe", "sharpe", number, "mean ÷ standard deviation of session returns, annualised, risk-free 0"),
         both("Sortino", "sortino", number, "as Sharpe, counting only losses as risk"),

@@ -35,6 +35,11 @@ def number(value: float | None, digits: int = 2, signed: bool = False) -> str:
     return sign + shown
 
 
+def short(value: float) -> str:
+    """Four digits that count: ``252``, ``126.3``."""
+    return f"{value:.4g}"
+
+
 def day(value: np.datetime64) -> str:
     """``2005-01-03`` → ``3 Jan 2005``."""
     date = value.astype("datetime64[D]").item()
@@ -52,7 +57,7 @@ def headline(account: Account) -> str:
         return "It never traded."
     curve, figures = account.curve, account.curve.figures
     start, end = number(curve.opening, 0), number(float(curve.equity[-1]), 0)
-    yearly = f", {percent(figures.cagr)} a year" if len(curve.ends) >= metrics.SESSIONS_PER_YEAR else ""
+    yearly = f", {percent(figures.cagr)} a year" if len(curve.ends) >= curve.sessions_per_year else ""
     return f"{start} {account.currency} became {end}: {percent(figures.total_return, signed=True)} in all{yearly}."
 
 

@@ -15,9 +15,17 @@ from framework.model.timeline import Timeline
 US = "datetime64[us]"
 
 
-def make_timeline(bars, per_session=1, start="2005-01-03"):
-    """Sessions on weekdays from ``start``; intraday bars are minutes from 14:30 UTC."""
-    sessions = np.busday_offset(start, np.arange(bars // per_session + 2), roll="forward")
+def make_sessions(count, start="2005-01-03", step="weekdays"):
+    """Exchange dates from ``start``: of weekdays, or one each ``D`` (day), ``W`` (week) or ``M`` (month)."""
+    steps = np.arange(count)
+    if step == "weekdays":
+        return np.busday_offset(start, steps, roll="forward")
+    return (np.datetime64(start, step) + steps).astype("datetime64[D]")
+
+
+def make_timeline(bars, per_session=1, start="2005-01-03", step="weekdays"):
+    """Sessions from ``start``; intraday bars are minutes from 14:30 UTC."""
+    sessions = make_sessions(bars // per_session + 2, start, step)
     number = np.arange(bars) // per_session
     session = sessions[number]
     minute = (np.arange(bars) % per_session).astype("timedelta64[m]")
@@ -54,10 +62,11 @@ def make_result(
     cash=1_000_000.0,
     lot=1.0,
     start="2005-01-03",
+    step="weekdays",
     strategy="sma_cross",
 ):
     """Every ``every`` bars new random weights are decided on a close; the next bar, if any, fills them."""
-    timeline = make_timeline(bars, per_session, start)
+    timeline = make_timeline(bars, per_session, start, step)
     panel = make_panel(timeline, tickers, seed, gaps)
     rng = np.random.default_rng(seed + 1)
     last = forward_fill(panel.close)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from framework.errors import NotBuiltYet
+from framework.report import metrics
 from framework.report.assemble import accounts
 
 
@@ -74,3 +75,38 @@ def test_the_total_has_a_benchmark_only_if_all_have_one(build_run, build_result)
     assert both is not None
     assert both.opening == 2_000_000
     assert accounts(replace(run, benchmarks={"1": run.benchmarks["1"]})).total.benchmark is None
+
+
+@pytest.mark.parametrize(
+    ("step", "bars", "per_session", "wanted"),
+    [
+        ("weekdays", 600, 1, 261),
+        ("D", 730, 1, 365),
+        ("D", 730, 2, 365),
+        ("W", 105, 1, 52),
+        ("M", 49, 1, 12),
+        ("D", 15, 1, 252),
+    ],
+)
+def test_annual_figures_know_the_calendar(build_run, build_result, step, bars, per_session, wanted):
+    result = build_result(step=step, bars=bars, per_session=per_session, every=5)
+    account = accounts(build_run(result)).total
+    curve, benchmark = account.curve, account.benchmark
+    assert benchmark is not None
+    assert curve.sessions_per_year == benchmark.sessions_per_year == wanted
+    assert curve.figures == metrics.figures(curve.returns, wanted)
+    assert benchmark.figures == metrics.figures(benchmark.returns, wanted)
+    traded = result.trades.notional.sum()
+    assert account.turnover == pytest.approx(traded / result.equity.mean() * wanted * per_session / bars)
+
+
+def test_warm_up_is_no_part_of_the_calendar(build_run, build_result):
+    curve = accounts(build_run(build_result(step="D", bars=400, first=380))).total.curve
+    assert (len(curve.sessions), curve.sessions_per_year) == (20, 252)
+
+
+def test_the_total_of_two_calendars_has_the_sessions_of_both(build_run, build_result):
+    results = [build_result(bars=520), build_result(step="D", bars=730, portfolio_id="2")]
+    made = accounts(build_run(*results))
+    assert [account.curve.sessions_per_year for account in made.portfolios] == [261, 365]
+    assert made.total.curve.sessions_per_year == 365

@@ -138,6 +138,18 @@ def test_intraday_figures_are_of_sessions(written, build_run, build_result):
     assert len(read(folder / "equity.csv")) == 1200
 
 
+def test_rolling_and_risk_are_annualised_by_the_calendar(written, build_run, build_result):
+    account = accounts(build_run(build_result(step="W", bars=105))).total
+    folder = written(account)
+    last = account.curve.returns[-30:]
+    row = read(folder / "rolling.csv")[-1]
+    assert float(row["volatility_30"]) == pytest.approx(np.std(last, ddof=1) * np.sqrt(52), abs=1e-9)
+    assert float(row["sharpe_30"]) == pytest.approx(np.mean(last) / np.std(last, ddof=1) * np.sqrt(52), abs=1e-9)
+    moves = account.closes[1:, 0] / account.closes[:-1, 0] - 1
+    wanted = np.std(moves, ddof=1) * np.sqrt(52)
+    assert float(read(folder / "risk.csv")[0]["volatility"]) == pytest.approx(wanted, abs=1e-9)
+
+
 def test_monthly_returns_compound_to_the_whole(written, build_run, build_result):
     result = build_result()
     rows = read(written(accounts(build_run(result)).total) / "returns_monthly.csv")

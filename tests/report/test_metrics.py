@@ -10,6 +10,8 @@ from hypothesis.extra.numpy import arrays
 
 from framework.report import metrics
 
+DAY = np.timedelta64(1, "D")
+
 returns: st.SearchStrategy[Any] = arrays(np.float64, st.integers(2, 60), elements=st.floats(-0.2, 0.2))
 
 
@@ -145,3 +147,113 @@ def test_risk_of_tickers_leaves_out_what_is_unknown():
     assert np.isnan(related[0, 2])
     assert np.isnan(metrics.column_volatility(r[:1])).all()
     assert metrics.price_returns(closes[:1]).shape == (0, 3)
+
+
+def days(first, last, kind="D"):
+    """Dates from ``first`` to ``last``, both included: one each day, week or month."""
+    return np.arange(np.datetime64(first, kind), np.datetime64(last, kind) + 1).astype("datetime64[D]")
+
+
+def weekdays(first, last, holidays=()):
+    every = days(first, last)
+    return every[np.is_busday(every, holidays=list(holidays))]
+
+
+#: Nine days a year, spread over it, on which an exchange stays closed.
+HOLIDAYS = [
+    np.busday_offset(f"{year}-{month:02d}-10", 0, "forward") for year in range(2000, 2020) for month in range(1, 10)
+]
+
+
+@pytest.mark.parametrize(
+    ("sessions", "wanted"),
+    [
+        (weekdays("2003-01-01", "2012-12-31", HOLIDAYS), 252),
+        (weekdays("2003-01-01", "2003-12-31", HOLIDAYS), 252),
+        (weekdays("2003-01-01", "2012-12-31"), 261),
+        (days("2021-01-01", "2021-12-31"), 365),
+        (days("2020-01-01", "2023-12-31"), 365),
+        (days("2021-01-01", "2021-12-31", "W"), 52),
+        (days("2003-01-01", "2012-12-31", "W"), 52),
+        (days("2003-01", "2012-12", "M"), 12),
+    ],
+)
+def test_a_year_has_as_many_sessions_as_the_calendar_shows(sessions, wanted):
+    assert metrics.sessions_per_year(sessions) == wanted
+
+
+def test_an_unusual_calendar_is_counted_as_it_is():
+    every = weekdays("2003-01-01", "2012-12-31")
+    week = (every - np.datetime64("2003-01-06")).astype(int) % 7
+    assert metrics.sessions_per_year(every[week < 3]) == pytest.approx(3 * 365.25 / 7, rel=1e-3)
+    assert metrics.sessions_per_year(days("2003-01", "2012-12", "M")[::3]) == pytest.approx(4, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("sessions", "wanted"),
+    [
+        (days("2021-01-01", "2021-01-01")[:0], 252),
+        (days("2021-01-01", "2021-01-01"), 252),
+        (days("2021-01-01", "2021-01-28"), 252),
+        (days("2021-01-01", "2021-01-29"), 365),
+        (days("2021-01-01", "2021-12-31", "W")[:19], 252),
+        (days("2021-01-01", "2021-12-31", "W")[:20], 52),
+        (np.repeat(np.datetime64("2021-01-01"), 30), 252),
+    ],
+)
+def test_too_short_a_time_shows_no_calendar(sessions, wanted):
+    assert metrics.sessions_per_year(sessions) == wanted
+
+
+def test_a_gap_in_the_data_does_not_speed_up_the_growth():
+    sessions = np.concatenate((weekdays("2005-01-03", "2005-12-30"), weekdays("2008-01-01", "2008-12-31")))
+    per_year = metrics.sessions_per_year(sessions)
+    assert per_year == pytest.approx((len(sessions) - 1) / ((sessions[-1] - sessions[0]) / DAY / 365.25))
+    r = np.full(len(sessions), 2.0 ** (1 / len(sessions)) - 1)
+    assert metrics.cagr(r, per_year) == pytest.approx(2.0 ** (1 / 4) - 1, rel=0.01)
+
+
+@given(st.lists(st.integers(0, 5000), min_size=1, max_size=80, unique=True))
+@settings(max_examples=200, deadline=None)
+def test_sessions_a_year_are_counted_or_usual_whatever_the_dates(offsets):
+    sessions = np.datetime64("2005-01-03") + np.sort(np.array(offsets)) * DAY
+    got = metrics.sessions_per_year(sessions)
+    span = max(offsets) - min(offsets)
+    if len(offsets) < 20 or span < 28:
+        assert got == 252
+        return
+    counted = (len(offsets) - 1) / (span / 365.25)
+    near = [usual for usual in (252, 365, 261, 52, 12) if abs(counted / usual - 1) <= 0.04]
+    assert got == pytest.approx(min(near, key=lambda usual: abs(counted - usual), default=counted))
+
+
+@pytest.mark.parametrize(("sessions", "per_year", "grown"), [(365, 365, 0.996), (52, 52, 0.098), (12, 12, 0.5)])
+def test_a_year_of_any_calendar_grows_by_what_it_grew(sessions, per_year, grown):
+    r = np.full(sessions, (1 + grown) ** (1 / sessions) - 1)
+    assert metrics.cagr(r, per_year) == pytest.approx(grown)
+
+
+@given(returns, st.floats(1, 366))
+@settings(max_examples=60, deadline=None)
+def test_every_figure_is_annualised_with_the_number_given(r, per_year):
+    usual, got = metrics.figures(r), metrics.figures(r, per_year)
+    assert (got.total_return, got.max_drawdown) == (usual.total_return, usual.max_drawdown)
+    assert got.cagr == metrics.cagr(r, per_year)
+    assert got.calmar == metrics.calmar(r, per_year)
+    if got.cagr is not None and got.max_drawdown < -1e-9:
+        assert got.calmar == pytest.approx(got.cagr / -got.max_drawdown)
+    scale = math.sqrt(per_year / 252)
+    for name in ("volatility", "sharpe", "sortino"):
+        value, other = getattr(got, name), getattr(usual, name)
+        assert value == (None if other is None else pytest.approx(other * scale, rel=1e-9))
+    window, same = metrics.rolling(r, 2, per_year), metrics.rolling(r, 2)
+    np.testing.assert_array_equal(window.total_return, same.total_return)
+    np.testing.assert_allclose(window.volatility, same.volatility * scale, rtol=1e-9)
+    np.testing.assert_allclose(window.sharpe, same.sharpe * scale, rtol=1e-9)
+    column = r[:, np.newaxis]
+    assert metrics.column_volatility(column, per_year) == pytest.approx(metrics.column_volatility(column) * scale)
+
+
+def test_turnover_of_another_calendar():
+    equity = np.array([100.0, 300.0])
+    assert metrics.turnover(400.0, equity, 26, 52) == pytest.approx(4.0)

@@ -9,7 +9,7 @@ from framework.report.summary import finite, summary
 KEYS = """
 start end bars trades initial_equity final_equity total_return cagr volatility sharpe sortino max_drawdown calmar
 turnover fees exposure prices fill trimmed_fills trimmed_notional stale_closes unfilled engine_seconds load_seconds
-rows_per_second
+rows_per_second sessions_per_year
 """
 
 
@@ -36,6 +36,19 @@ def test_figures_agree_with_the_result(build_run, build_result):
     assert section["rows_per_second"] == pytest.approx(300 * 3 / 0.25)
     assert (section["start"], section["bars"]) == ("2005-01-03", 300)
     assert (section["trimmed_fills"], section["stale_closes"]) == (3, 7)
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"), [({"step": "D", "bars": 365}, 365), ({"step": "W", "bars": 52}, 52), ({"bars": 10}, 252)]
+)
+def test_says_how_many_sessions_a_year_has(build_run, build_result, options, wanted):
+    result = build_result(**options)
+    grown = np.linspace(1e6, 1.996e6, result.bars)
+    section = summary(build_run(replace(result, equity=grown)))["total"]
+    assert section["sessions_per_year"] == wanted
+    assert isinstance(section["sessions_per_year"], int)
+    if wanted != 252:
+        assert section["cagr"] == pytest.approx(0.996)
 
 
 @pytest.mark.parametrize("options", [{"bars": 1}, {"every": 0}, {"bars": 2, "per_session": 2}])

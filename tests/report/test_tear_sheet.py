@@ -129,6 +129,34 @@ def test_key_figures_and_basis_are_in_the_text(build_run, build_result):
     assert re.search(r"\d+\u202f% of the (profit|loss)", html)
 
 
+def readable(html):
+    return re.sub(r"<(script|style).*?</\1>", "", html, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"), [({"step": "D"}, "365"), ({"step": "W"}, "52"), ({"bars": 10}, "252"), ({}, "261")]
+)
+def test_the_page_says_how_many_sessions_a_year_has(build_run, build_result, options, wanted):
+    text = readable(page(build_run(build_result(**options))))
+    assert f"compound annual growth rate, {wanted} sessions a year" in text
+    assert f"Simple returns of sessions, {wanted} a year" in text
+
+
+def test_portfolios_of_several_calendars_are_each_told_theirs(build_run, build_result):
+    text = readable(page(build_run(build_result(bars=420), build_result(step="D", bars=588, portfolio_id="2"))))
+    for wanted in ("261", "365"):
+        assert f"growth rate, {wanted} sessions a year" in text
+    assert "Simple returns of sessions, 261 or 365 a year" in text
+
+
+def test_rolling_charts_are_annualised_by_the_calendar(build_run, build_result):
+    run = build_run(build_result(step="W", bars=105))
+    last = accounts(run).total.curve.returns[-30:]
+    drawn = json.loads(packed(page(run), "data"))["accounts"][0]["rolling"]["windows"]["30"]
+    assert drawn["volatility"][-1] == pytest.approx(np.std(last, ddof=1) * np.sqrt(52), abs=1e-4)
+    assert drawn["sharpe"][-1] == pytest.approx(np.mean(last) / np.std(last, ddof=1) * np.sqrt(52), abs=1e-3)
+
+
 @pytest.mark.parametrize(
     "options",
     [{"bars": 1}, {"every": 0}, {"bars": 2}, {"per_session": 60, "bars": 300}, {"gaps": 0.5}, {"cash": 0.01}],

@@ -51,6 +51,18 @@ def test_tells_growth_benchmark_falls_and_costs(build_run, build_result):
     assert "no bar" in text
 
 
+@pytest.mark.parametrize(("value", "shown"), [(252, "252"), (12, "12"), (126.3478, "126.3"), (1.00304, "1.003")])
+def test_sessions_a_year_are_written_short(value, shown):
+    assert words.short(value) == shown
+
+
+def test_growth_a_year_is_told_from_a_year_on(build_run, build_result):
+    assert " a year:" not in words.headline(accounts(build_run(build_result(step="D", bars=364))).total)
+    for step, bars in (("D", 365), ("W", 52)):
+        account = accounts(build_run(build_result(step=step, bars=bars, every=5))).total
+        assert f"{words.percent(account.curve.figures.cagr)} a year." in words.headline(account)
+
+
 def test_a_fall_that_never_recovers_is_said(build_run, build_result):
     result = build_result()
     sinking = replace(result, equity=np.linspace(1e6, 5e5, result.bars))
