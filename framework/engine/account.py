@@ -81,12 +81,14 @@ class Account:
 
     def _put_off(self, start: int, stop: int) -> None:
         """Note what these rows (``stop`` exclusive) are worth; many short spans are valued faster together."""
-        for low in range(start, stop, self._block):
-            high = min(low + self._block, stop)
-            self._spans.append((low, high, self.lots.copy(), self.cash))
-            self._span_rows += high - low
-            if self._span_rows >= self._block:
-                self.catch_up()
+        while stop - start > self._block:
+            self._spans.append((start, start + self._block, self.lots.copy(), self.cash))
+            self.catch_up()
+            start += self._block
+        self._spans.append((start, stop, self.lots.copy(), self.cash))
+        self._span_rows += stop - start
+        if self._span_rows >= self._block:
+            self.catch_up()
 
     def catch_up(self) -> None:
         """Value all rows that were put off."""

@@ -12,6 +12,7 @@ from framework.engine.fills import BLOCK, FIELDS
 from framework.model.money import LOT_SLACK
 from framework.model.panel import Floats
 
+_PACK_AT = FIELDS * BLOCK
 #: Up to this many orders at a bar are traded one by one.
 FEW_ORDERS = 4
 #: Below this many tickers a bar is also valued one by one; NumPy, too, sums so few from left to right.
@@ -50,7 +51,7 @@ class Trader:
         Returns:
             cash after.
         """
-        if len(self._single) >= FIELDS * BLOCK:
+        if len(self._single) >= _PACK_AT:
             self._account.fills.pack()
         buys: list[_Buy] = []
         cost = 0
@@ -64,9 +65,12 @@ class Trader:
             elif wanted < 0.0:
                 price = sell_prices[cell] if self._priced else self._account.price(bar + 1, column, wanted)
                 cash -= self._book(bar, column, wanted, price, lots)
+        if not buys:
+            return cash
         if self.is_plain and cost <= cash:
             for column, wanted, price in buys:
-                self._book(bar, column, wanted, price, lots)
+                lots[column] += wanted
+                self._single += (column, bar, bar + 1, wanted, price, round(wanted * price), 0.0)
             return cash - cost
         return self._buy(bar, buys, lots, cash)
 

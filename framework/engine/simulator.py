@@ -178,14 +178,14 @@ class _BarStep:
     def _few_at_once(self, row: int, columns: list[int], weights: Floats) -> bool:
         units, buy = self._units[row], self._buy_prices[row + 1]
         sell = buy if self._sell_prices is None else self._sell_prices[row + 1]
-        sizes, buy_prices, sell_prices = [], [], []
+        sizes, buy_prices = [], []
         for column in columns:
             weight = weights.item(column)
             if not 0.0 <= weight <= MAX_WEIGHT:
                 return False
             sizes.append(weight / units.item(column))
             buy_prices.append(buy.item(column))
-            sell_prices.append(sell.item(column))
+        sell_prices = buy_prices if sell is buy else [sell.item(column) for column in columns]
         account, cells = self._account, (columns, sizes, buy_prices, sell_prices)
         account.cash = self._trade(row, account.spendable(row), account.lots, account.cash, cells, 0, len(columns))
         return True
