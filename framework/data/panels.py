@@ -9,8 +9,9 @@ from datetime import UTC, date, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from framework.data.adjust import Mode, adjust
-from framework.data.calendars import outside_sessions, reading_span, sessions, timeline, warmup_start
+from framework.data.adjust import Mode, adjust, refuse_splits
+from framework.data.calendars import outside_sessions, reading_span, timeline, warmup_start
+from framework.data.notes import Range, on_actions, on_bars
 from framework.data.source import DataSource
 from framework.db.bars import read_panel
 from framework.db.market import read_corporate_actions
@@ -55,6 +56,7 @@ def panel_for(
     start: date,
     end: date,
     warmup_bars: int = 0,
+    run_tickers: Sequence[str] = (),
 ) -> LoadedPanel:
     """Read the bars of a run; nothing is loaded from the source.
 
@@ -67,10 +69,13 @@ def panel_for(
         mode: what to adjust for: ``all``, ``splits`` or ``none``; prices that the source says are adjusted stay.
         start, end: exchange dates, both included.
         warmup_bars: rows wanted before ``start``; there are fewer where the source has fewer.
+        run_tickers: those of the run's other panels; that the source states no splits or dividends is noted only where
+            it states none of these either.
 
     Raises:
         ConfigError: the calendar is unknown.
         DataError: a ticker has no bars at all, or none of them has any from ``start`` to ``end``; names what there is.
+            Or a split lies in the run and ``mode`` is ``none``.
     """
     reading = _Reading(pool, source.key(), tuple(tickers), interval, calendar, start, end)
     stored = reading.stored()
@@ -79,16 +84,19 @@ def panel_for(
     first = _first(clock, start)
     if first == len(panel):
         raise DataError(f"there is no {interval} bar from {start} to {end}; {reading.describe(stored)}")
-    notes = [*dropped, *_silent(panel.rows(first, len(panel)), stored)]
-    if interval == "1d":
-        notes += _gaps(panel, clock, calendar)
+    run = Range(panel, clock, first, calendar, start, end)
+    notes = [*dropped, *on_bars(run, stored)]
     raw_close = panel.close
     actions: tuple[CorporateAction, ...] = ()
     if source.price_kind() == "adjusted":
         notes.append(f"prices of {source.key()} were adjusted for splits and dividends before they were loaded")
     else:
         with pool.connection() as connection:
-            actions = read_corporate_actions(connection, source.key(), tickers)
+            known = read_corporate_actions(connection, source.key(), [*tickers, *run_tickers])
+        actions = tuple(action for action in known if action.ticker in panel.tickers)
+        if mode == "none":
+            refuse_splits(actions, *run.dates)
+        notes += on_actions(run, source.key(), mode, actions, known=bool(known))
         panel = adjust(panel, actions, mode, clock.session)
     return LoadedPanel(panel, clock, raw_close, first, actions, tuple(notes))
 
@@ -173,28 +181,3 @@ class _Reading:
 def _rows(panel: Panel, keep: NDArray[np.bool_]) -> Panel:
     kept = {name: getattr(panel, name)[keep] for name in FIELDS}
     return replace(panel, timestamps=panel.timestamps[keep], **kept)
-
-
-def _silent(panel: Panel, stored: dict[str, tuple[datetime, datetime]]) -> list[str]:
-    """A sentence for each ticker without any bar in the run's range."""
-    silent = np.isnan(panel.close).all(axis=0)
-    return [
-        f"{ticker} has no bar in the range of the run; it has some from {stored[ticker][0]:%Y-%m-%d} "
-        f"to {stored[ticker][1]:%Y-%m-%d}"
-        for ticker in np.array(panel.tickers, dtype=object)[silent]
-    ]
-
-
-def _gaps(panel: Panel, clock: Timeline, calendar: str) -> list[str]:
-    """A sentence on daily bars that are missing between a ticker's first and last one; none where all are there."""
-    days = sessions(calendar, clock.session[0].item(), clock.session[-1].item())
-    there = ~np.isnan(panel.close)
-    number = np.searchsorted(days, clock.session)
-    first, last = there.argmax(axis=0), len(panel) - 1 - there[::-1].argmax(axis=0)
-    missing = np.where(there.any(axis=0), number[last] - number[first] + 1 - there.sum(axis=0), 0)
-    lacking = np.flatnonzero(missing)
-    if not len(lacking):
-        return []
-    shown = ", ".join(f"{panel.tickers[column]} {missing[column]}" for column in lacking[:5])
-    more = f" and {len(lacking) - 5} tickers more" if len(lacking) > 5 else ""
-    return [f"sessions of {calendar} without a bar, between a ticker's first and last: {shown}{more}"]

@@ -48,12 +48,77 @@ def test_the_whole_sample_adjusted_is_adj_close_up_to_a_constant(sample):
 
 
 def test_no_false_loss_over_a_split(sample):
-    raw = read(sample, mode="none").panel
-    adjusted = read(sample, mode="splits").panel
-    day = int(np.searchsorted(raw.timestamps, np.datetime64("2005-02-28")))
-    assert raw.close[day, 0] / raw.close[day - 1, 0] == pytest.approx(44.86 / 88.99)
+    loaded = read(sample, mode="splits")
+    raw, adjusted = loaded.raw_close, loaded.panel
+    day = int(np.searchsorted(adjusted.timestamps, np.datetime64("2005-02-28")))
+    assert raw[day, 0] / raw[day - 1, 0] == pytest.approx(44.86 / 88.99)
     assert adjusted.close[day, 0] / adjusted.close[day - 1, 0] == pytest.approx(2 * 44.86 / 88.99)
-    assert adjusted.volume[day - 1, 0] == 2 * raw.volume[day - 1, 0]
+    with sample.connection() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT volume FROM market_data WHERE ticker = 'AAPL' AND timestamp::date = '2005-02-25'")
+        assert adjusted.volume[day - 1, 0] == 2 * cursor.fetchone()[0]
+
+
+@pytest.mark.parametrize(("start", "end"), [("2005-02-28", "2005-03-31"), ("2005-01-03", "2005-02-28")])
+def test_a_split_that_would_look_like_a_loss_is_refused(sample, start, end):
+    dates = {"start": date.fromisoformat(start), "end": date.fromisoformat(end)}
+    with pytest.raises(
+        DataError,
+        match=rf"split.* AAPL on 2005-02-28 \(2 for 1\)\. Set adjust: all, or adjust: splits.*{start} to {end}",
+    ):
+        read(sample, ("IBM", "AAPL"), mode="none", **dates)
+    assert read(sample, ("IBM",), mode="none", **dates).first == 0
+    read(sample, ("IBM", "AAPL"), mode="splits", **dates)
+
+
+@pytest.mark.parametrize(("start", "end"), [("2005-03-01", "2005-03-31"), ("2005-01-03", "2005-02-25")])
+def test_a_split_outside_the_run_is_none_of_its_business(sample, start, end):
+    loaded = read(sample, start=date.fromisoformat(start), end=date.fromisoformat(end), mode="none", warmup=20)
+    assert (loaded.panel.close == loaded.raw_close).all()
+    assert loaded.first == 20
+
+
+def test_many_refused_splits_are_named_in_part(sample):
+    with sample.connection() as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO corporate_actions (source, ticker, ex_date, kind, value) "
+            "SELECT 'sample', 'IBM', '2005-03-01'::date + n, 'split', 0.10 FROM generate_series(1, 7) AS n"
+        )
+    with pytest.raises(
+        DataError, match=r"IBM on 2005-03-02 \(0\.1 for 1\), .*IBM on 2005-03-06 .* for 1\) and 2 more\."
+    ):
+        read(sample, ("IBM",), mode="none")
+
+
+@pytest.mark.parametrize("mode", ["splits", "none"])
+def test_dividends_that_do_nothing_are_counted(sample, mode):
+    loaded = read(sample, ("IBM", "GOOG", "MSFT"), date(2005, 2, 8), date(2005, 5, 6), mode=mode)
+    assert loaded.notes == (
+        f"2 dividends of IBM between 2005-02-08 and 2005-05-06 are neither paid nor adjusted for (adjust: {mode})",
+        f"1 dividend of MSFT between 2005-02-08 and 2005-05-06 is neither paid nor adjusted for (adjust: {mode})",
+    )
+    assert read(sample, ("IBM", "GOOG"), date(2005, 2, 9), date(2005, 5, 5), mode=mode).notes == ()
+    assert read(sample, ("IBM", "GOOG", "MSFT"), date(2005, 2, 8), date(2005, 5, 6)).notes == ()
+
+
+UNKNOWN = "states no splits or dividends: its prices are used as they are; a split would look like a loss"
+
+
+def test_a_source_that_states_no_actions_at_all_is_noted(sample):
+    assert read(sample, ("GOOG",)).notes == (f"sample {UNKNOWN}",)
+    assert read(sample, ("GOOG",), mode="splits").notes == (f"sample {UNKNOWN}",)
+    assert read(sample, ("GOOG",), mode="none").notes == ()
+    assert read(sample, ("GOOG", "IBM")).notes == ()
+
+
+def test_what_the_runs_other_panels_state_counts(sample):
+    def notes(*run_tickers):
+        given = (sample, Sample(), ("GOOG",), "1d", "XNYS", "all", date(2005, 1, 3), date(2005, 12, 30))
+        loaded = panel_for(*given, run_tickers=run_tickers)
+        assert loaded.actions == ()
+        return loaded.notes
+
+    assert notes("GOOG", "IBM") == ()
+    assert notes("GOOG", "FB") == notes() == (f"sample {UNKNOWN}",)
 
 
 def test_warmup_rows_lie_before_first(sample):
@@ -85,6 +150,79 @@ def test_a_start_without_session_begins_with_the_next(sample):
 def test_a_silent_ticker_is_noted(sample):
     loaded = read(sample, ("FB", "IBM"))
     assert loaded.notes == ("FB has no bar in the range of the run; it has some from 2012-05-18 to 2013-03-01",)
+
+
+def days(first, last):
+    return pd.bdate_range(first, last).strftime("%Y-%m-%d")
+
+
+def spans(pool, folder, start, end, interval="1d", mode="none", warmup=0, **tickers):
+    """The notes on tickers that have a bar every weekday (or at the stamps given) between two dates."""
+    for ticker, stamps in tickers.items():
+        minutes(folder, days(*stamps) if isinstance(stamps, tuple) else stamps, ticker)
+    source = CsvFiles(path=str(folder), name="x")
+    ensure(pool, source, list(tickers), interval, date.min, date.max)
+    start, end = date.fromisoformat(start), date.fromisoformat(end)
+    return list(
+        read(pool, list(tickers), start, end, warmup, mode, source=source, interval=interval, calendar="24/5").notes
+    )
+
+
+def test_a_ticker_that_joins_later_is_noted(sample):
+    loaded = read(sample, ("FB", "IBM", "GOOG"), date(2004, 8, 12), date(2012, 12, 31))
+    assert loaded.notes == ("FB has bars from 2012-05-18 only",)  # GOOG joined 5 sessions after start
+    loaded = read(sample, ("IBM", "GOOG"), date(2004, 8, 11), date(2012, 12, 31))
+    assert loaded.notes == ("GOOG has bars from 2004-08-19 only",)
+
+
+def test_a_ticker_that_ends_before_the_run_is_noted(pool, tmp_path):
+    whole = ("2010-01-04", "2010-12-31")
+    notes = spans(pool, tmp_path, *whole, A=whole, DEAD=("2010-01-04", "2010-05-27"), B=("2010-01-04", "2010-12-24"))
+    assert notes == ["DEAD has no bar after 2010-05-27: it is valued at its last close from then on"]
+    notes = spans(pool, tmp_path, *whole, A=whole, B=("2010-01-11", "2010-12-23"))
+    assert notes == ["B has no bar after 2010-12-23: it is valued at its last close from then on"]
+
+
+def test_a_ticker_that_pauses_at_the_start_is_not_called_new(pool, tmp_path):
+    stamps = [*days("2009-12-01", "2009-12-31"), *days("2010-02-01", "2010-12-31")]
+    for warmup in (0, 10):
+        notes = spans(
+            pool, tmp_path, "2010-01-04", "2010-12-31", warmup=warmup, A=("2009-12-01", "2010-12-31"), P=stamps
+        )
+        assert notes[0] == "P has no bar in the run before 2010-02-01"
+
+
+def test_data_that_end_or_begin_within_the_run_are_noted(pool, tmp_path):
+    there = ("2000-03-01", "2010-12-31")
+    assert spans(pool, tmp_path, "1990-01-02", "2030-03-03", A=there, B=there, C=("2000-03-09", "2010-12-23")) == [
+        "the data begin 2000-03-01, after start 1990-01-02",
+        "the data end 2010-12-31, before end 2030-03-03",
+        "C has bars from 2000-03-09 only",
+        "C has no bar after 2010-12-23: it is valued at its last close from then on",
+    ]
+    assert spans(pool, tmp_path, "2000-02-23", "2011-01-07", A=there) == []
+    assert len(spans(pool, tmp_path, "2000-02-22", "2011-01-10", A=there)) == 2
+
+
+def test_a_run_of_minutes_is_measured_in_sessions(pool, tmp_path):
+    stamps = pd.date_range("2020-03-02", "2020-03-31T23:30", freq="30min").strftime("%Y-%m-%dT%H:%MZ")
+    half = stamps[: len(stamps) // 2]
+    assert spans(pool, tmp_path, "2020-03-02", "2020-06-30", interval="30min", A=stamps, B=half)[-2:] == [
+        "the data end 2020-03-31, before end 2020-06-30",
+        "B has no bar after 2020-03-16: it is valued at its last close from then on",
+    ]
+
+
+def test_of_many_tickers_five_of_a_kind_are_named(pool, tmp_path):
+    whole, early, late = ("2010-01-04", "2010-12-31"), ("2010-01-04", "2010-06-30"), ("2010-07-01", "2010-12-31")
+    tickers = {"A": whole} | {f"E{n}": early for n in range(6)} | {f"L{n}": late for n in range(7)}
+    tickers |= {f"S{n}": ("2009-01-01", "2009-03-31") for n in range(5)}
+    notes = spans(pool, tmp_path, *whole, **tickers)
+    assert [note.split(" ")[0] for note in notes] == [
+        *(f"S{n}" for n in range(5)), *(f"L{n}" for n in range(5)), "and", *(f"E{n}" for n in range(5)), "and",
+    ]  # fmt: skip
+    assert notes[10] == "and 2 more with a late beginning"
+    assert notes[16] == "and 1 more with an early end"
 
 
 def test_missing_sessions_are_noted(sample):
@@ -121,7 +259,8 @@ def test_bars_outside_sessions_are_dropped_and_noted(pool, tmp_path):
     loaded = read(pool, ("A",), date(2012, 7, 2), date(2012, 7, 3), source=source, interval="30min")
     assert len(loaded.panel) == 13 + 7  # a full session, and one that closed at 13:00
     assert str(loaded.panel.timestamps[-1])[:16] == "2012-07-03T16:30"
-    (note,) = loaded.notes
+    note, unadjusted = loaded.notes
+    assert unadjusted == f"{source.key()} {UNKNOWN}"
     assert "bars outside the sessions of XNYS were dropped, the first at 2012-07-02T20:00 UTC" in note
 
 
