@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from framework.cli.common import JsonOption, print_json
-from framework.cli.db import ConfigOption, UrlOption, _target
+from framework.cli.db import ConfigOption, UrlOption, database_of
 from framework.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def audit(
     from framework.books.audit import audit as prove
     from framework.db.database import open_database
 
-    with _target(config, url) as target, progress_bar() as progress:
+    with database_of(config, url) as target, progress_bar() as progress:
         database = open_database(target, Path.cwd())
         try:
             report = prove(database.pool, portfolio, progress)

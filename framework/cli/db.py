@@ -29,7 +29,7 @@ UrlOption = Annotated[
 
 
 @contextmanager
-def _target(config: Path | None, url: str | None) -> Iterator[str]:
+def database_of(config: Path | None, url: str | None) -> Iterator[str]:
     """The database that is meant; errors inside don't show the config's secrets."""
     if url is not None:
         yield url
@@ -48,7 +48,7 @@ def upgrade(config: ConfigOption = None, url: UrlOption = None, json: JsonOption
     """
     from framework.db.command import upgrade_database
 
-    with _target(config, url) as target:
+    with database_of(config, url) as target:
         where, ran = upgrade_database(target, Path.cwd())
     if json:
         print_json({"database": where, "ran": ran})
@@ -64,7 +64,7 @@ def status(config: ConfigOption = None, url: UrlOption = None, json: JsonOption 
     """
     from framework.db.command import database_status
 
-    with _target(config, url) as target:
+    with database_of(config, url) as target:
         found = database_status(target, Path.cwd())
     if json:
         print_json(asdict(found))
@@ -85,7 +85,7 @@ def url_(config: ConfigOption = None, url: UrlOption = None, json: JsonOption = 
     """
     from framework.db.command import address
 
-    with _target(config, url) as target:
+    with database_of(config, url) as target:
         found = address(target, Path.cwd())
     if json:
         print_json({"url": found})
@@ -101,7 +101,7 @@ def stop(config: ConfigOption = None, url: UrlOption = None, json: JsonOption = 
     """
     from framework.db.command import stop_database
 
-    with _target(config, url) as target:
+    with database_of(config, url) as target:
         stopped = stop_database(target, Path.cwd())
     if json:
         print_json({"stopped": stopped})
@@ -121,7 +121,7 @@ def backup(file: FileArgument, config: ConfigOption = None, url: UrlOption = Non
     from framework.db.backup import backup as write
     from framework.db.command import reachable
 
-    with _target(config, url) as target:
+    with database_of(config, url) as target:
         write(reachable(target, Path.cwd()), file)
     size = file.stat().st_size
     if json:
@@ -145,7 +145,7 @@ def restore(
     from framework.db.backup import restore as read
     from framework.db.command import reachable
 
-    with _target(config, url) as target:
+    with database_of(config, url) as target:
         read(reachable(target, Path.cwd()), file, replace)
     if json:
         print_json({"file": str(file), "restored": True})

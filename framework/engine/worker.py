@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from framework.books import journal
 from framework.books.entries import Fill
 from framework.books.keys import fill_key
-from framework.books.ledger import book_in
+from framework.books.ledger import book_in, lock
 from framework.books.lots import Lots, Mark
 from framework.books.open import Identity
 from framework.books.state import PortfolioState, read_state
@@ -80,7 +80,9 @@ class Worker:
         now = _moment(self._job.timeline.opens[row])
 
         def once() -> None:
-            with self._pool.transaction() as connection:
+            with self._pool.transaction(isolation="read committed") as connection:
+                # Locked first: what cash covers is decided on what no one else can change meanwhile.
+                lock(connection, [self._identity.portfolio_id])
                 seen = self._read(connection)
                 if not seen.orders:
                     return
