@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import hypothesis
 import psycopg2
 import pytest
 from psycopg2 import sql
@@ -16,6 +18,11 @@ from framework.db.database import upgrade
 from framework.db.embedded import APP, DATABASE, Embedded, url
 from framework.db.pool import Pool
 from framework.db.server_files import locate
+
+# Whoever develops looks at other examples every time; what decides on a merge gives the same answer twice.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 # Nothing here has to survive a crash of the machine.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
