@@ -165,6 +165,7 @@ def panel_of(plan: Plan, database: Database, portfolio: Portfolio) -> LoadedPane
         plan.start,
         plan.end,
         plan.warmup_bars(portfolio),
+        run_tickers=plan.tickers,
     )
 
 
