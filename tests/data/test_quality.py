@@ -121,7 +121,7 @@ def test_what_is_found_is_told_by_ticker():
 def test_a_report_survives_being_stored():
     given = bars(GOOD, (0, 2, -1, 1, 1, 1, 1), (0, 3, 10, 12, 9, 11, 1.5), GOOD, (0, 1, 1, 1, 1, 1, 1))
     stamps = given.timestamps.copy()
-    stamps[1] = np.datetime64("NaT")
+    stamps[1] = np.datetime64("NaT", "us")
     _, found = quality.check(replace(given, timestamps=stamps))
     report = found["AAA"]
     assert len(report.counts) == len(report.examples) == 4
