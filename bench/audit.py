@@ -12,18 +12,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
+
+from servers import server
 
 from framework.books.audit import audit
 from framework.books.lots import Lots
 from framework.books.valuation import catch_up
 from framework.db.database import upgrade
-from framework.db.embedded import Embedded
 from framework.db.pool import Pool
 
 LIMIT_SECONDS = 30.0
@@ -75,22 +72,6 @@ GRANT UPDATE ON cash_equity_book TO CURRENT_USER;
 ALTER TABLE cash_equity_book DISABLE TRIGGER cash_equity_book_append_only;
 UPDATE cash_equity_book SET notional = notional + 0.01 WHERE trade_id = %(trade_id)s;
 """
-
-
-@contextmanager
-def server(url: str | None) -> Iterator[str]:
-    """The given server, or a throw-away one."""
-    if url is not None:
-        yield url
-        return
-    workspace = Path(tempfile.mkdtemp(prefix="engine-bench-"))
-    workspace.chmod(0o755)
-    embedded = Embedded(workspace)
-    try:
-        yield embedded.start()
-    finally:
-        embedded.remove()
-        workspace.rmdir()
 
 
 def run(pool: Pool, statements: str, **parameters: int) -> None:

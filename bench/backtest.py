@@ -13,7 +13,6 @@ import json
 import os
 import platform
 import sys
-import tempfile
 import time
 import tracemalloc
 from datetime import UTC, datetime
@@ -146,42 +145,32 @@ def row(title, cells, key, fastest, targets):
 
 def memory(plugins):
     """Peak of Python's allocations from the start of the load to the end of the simulation, against the panel."""
+    from servers import server
+
     from framework.db.bars import read_panel, write_bars
-    from framework.db.database import open_database
+    from framework.db.database import upgrade
+    from framework.db.pool import Pool
     from framework.model.bars import Bars
 
     panel, clock = market(2520, 500, "1d")
-    with tempfile.TemporaryDirectory(prefix="bench") as folder:
-        os.chmod(folder, 0o755)
-        database = open_database("embedded", Path(folder))
-        try:
-            code = np.tile(np.arange(500, dtype=np.int32), 2520)
-            fields = [getattr(panel, name).ravel() for name in ("open", "high", "low", "close", "volume")]
+    span = datetime(2000, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)
+    with server() as url:
+        upgrade(url)
+        pool = Pool(url)
+        code = np.tile(np.arange(500, dtype=np.int32), 2520)
+        fields = [getattr(panel, name).ravel() for name in ("open", "high", "low", "close", "volume")]
+        with pool.transaction() as connection:
             stamps = np.repeat(panel.timestamps, 500)
-            with database.pool.transaction() as connection:
-                write_bars(connection, "bench", "1d", Bars(panel.tickers, code, stamps, *fields))
-            bytes_of_panel = panel.nbytes
-            del code, fields, stamps, panel
-            tracemalloc.start()
-            loaded = read_panel(database.pool, "bench", [f"T{i:03d}" for i in range(500)], "1d", *_span())
-            simulate(job(plugins, loaded, clock, "sma_cross", Costs()))
-            _, peak = tracemalloc.get_traced_memory()
-            tracemalloc.stop()
-        finally:
-            database.close()
-            _stop(folder)
+            write_bars(connection, "bench", "1d", Bars(panel.tickers, code, stamps, *fields))
+        tickers, bytes_of_panel = panel.tickers, panel.nbytes
+        del code, fields, stamps, panel
+        tracemalloc.start()
+        simulate(job(plugins, read_panel(pool, "bench", tickers, "1d", *span), clock, "sma_cross", Costs()))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        pool.close()
     limit = 3 * bytes_of_panel + 50e6
     return {"panel_mb": bytes_of_panel / 1e6, "peak_mb": peak / 1e6, "limit_mb": limit / 1e6, "met": peak <= limit}
-
-
-def _span():
-    return datetime(2000, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)
-
-
-def _stop(folder):
-    from framework.db.embedded import Embedded
-
-    Embedded(Path(folder)).stop()
 
 
 def main():

@@ -13,15 +13,13 @@ import argparse
 import json
 import statistics
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
+
+from servers import server
 
 from framework.books.audit import audit
 from framework.books.entries import CashMovement, Fill
@@ -29,29 +27,12 @@ from framework.books.ledger import book
 from framework.books.open import Identity, open_portfolio
 from framework.books.rows import COLUMNS, fill_row
 from framework.db.database import upgrade
-from framework.db.embedded import Embedded
 from framework.db.pool import Pool
 from framework.db.queries import sql
 from framework.db.types import Connection
 
 LIMIT = 2.0
 AT = {"at": datetime(2024, 1, 2, 15, tzinfo=UTC), "session": date(2024, 1, 2)}
-
-
-@contextmanager
-def server(url: str | None) -> Iterator[str]:
-    """The given server, or a throw-away one."""
-    if url is not None:
-        yield url
-        return
-    workspace = Path(tempfile.mkdtemp(prefix="engine-bench-"))
-    workspace.chmod(0o755)
-    embedded = Embedded(workspace)
-    try:
-        yield embedded.start()
-    finally:
-        embedded.remove()
-        workspace.rmdir()
 
 
 def entry(portfolio_id: str, number: int, tickers: int) -> Fill:

@@ -15,21 +15,18 @@ import gc
 import io
 import json
 import sys
-import tempfile
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from servers import server
 
 from framework.db.bars import read_panel, write_bars
 from framework.db.bulk import insert_text
 from framework.db.database import upgrade
-from framework.db.embedded import Embedded
 from framework.db.pool import Pool
 from framework.model.bars import Bars
 
@@ -73,22 +70,6 @@ def as_text(bars: Bars) -> str:
         for c, t, o, h, lo, cl, v in zip(bars.code, times, *columns, strict=True)
     )
     return "".join(lines)
-
-
-@contextmanager
-def server(url: str | None) -> Iterator[str]:
-    """The given server, or a throw-away one."""
-    if url is not None:
-        yield url
-        return
-    workspace = Path(tempfile.mkdtemp(prefix="engine-bench-"))
-    workspace.chmod(0o755)
-    embedded = Embedded(workspace, settings={"max_wal_size": "8GB"})
-    try:
-        yield embedded.start()
-    finally:
-        embedded.remove()
-        workspace.rmdir()
 
 
 def seconds(work: Callable[[], Any]) -> float:
@@ -196,7 +177,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     bars = universe(options.tickers, options.bars)
-    with server(options.url) as url:
+    with server(options.url, max_wal_size="8GB") as url:
         upgrade(url)
         pool = Pool(url)
         figures = measure_ingesting(pool, bars, options.repeats) | measure_reading(pool, bars, options.repeats)

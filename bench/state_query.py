@@ -14,16 +14,15 @@ import argparse
 import json
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from servers import server
+
 from framework.db import migrate
-from framework.db.embedded import Embedded
 from framework.db.pool import Pool
 from framework.db.queries import fetch_all
 from framework.db.types import Connection
@@ -43,22 +42,6 @@ INSERT INTO cash_equity_book (timestamp, date, portfolio_id, currency, notional)
 SELECT '2020-01-01Z'::timestamptz + k * interval '1 second', '2020-01-01', '1', 'USD', k / 8.0
 FROM generate_series(1, %(rows)s) AS k;
 """
-
-
-@contextmanager
-def server(url: str | None) -> Iterator[str]:
-    """The given server, or a throw-away one."""
-    if url is not None:
-        yield url
-        return
-    workspace = Path(tempfile.mkdtemp(prefix="engine-bench-"))
-    workspace.chmod(0o755)
-    embedded = Embedded(workspace)
-    try:
-        yield embedded.start()
-    finally:
-        embedded.remove()
-        workspace.rmdir()
 
 
 @contextmanager

@@ -151,7 +151,8 @@ def test_risk_of_tickers_leaves_out_what_is_unknown():
 
 def days(first, last, kind="D"):
     """Dates from ``first`` to ``last``, both included: one each day, week or month."""
-    return np.arange(np.datetime64(first, kind), np.datetime64(last, kind) + np.timedelta64(1, kind)).astype("datetime64[D]")
+    end = np.datetime64(last, kind) + np.timedelta64(1, kind)
+    return np.arange(np.datetime64(first, kind), end).astype("datetime64[D]")
 
 
 def weekdays(first, last, holidays=()):
