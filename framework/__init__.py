@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     from framework.errors import ConfigError, DataError, EngineError, SourceError, StrategyError
     from framework.hookspecs import hookimpl
     from framework.model.bars import Bars, CorporateAction
+    from framework.model.money import Number
     from framework.model.panel import Floats, Panel
     from framework.trading import indicators
     from framework.trading.broker import Broker
     from framework.trading.context import Context, SetupContext
-    from framework.trading.costs import CommissionModel, Costs, Number, SlippageModel, larger
+    from framework.trading.costs import CommissionModel, Costs, SlippageModel, larger
     from framework.trading.indicator import Indicator
     from framework.trading.plugin import Plugin
     from framework.trading.rolling import recursive_memory
@@ -39,7 +40,7 @@ _HOME = {
     "Indicator": "framework.trading.indicator",
     "Le": "annotated_types",
     "Lt": "annotated_types",
-    "Number": "framework.trading.costs",
+    "Number": "framework.model.money",
     "Panel": "framework.model.panel",
     "Plugin": "framework.trading.plugin",
     "SetupContext": "framework.trading.context",

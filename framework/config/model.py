@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
-SCHEDULES = ("every_bar", "daily", "weekly", "monthly")
+from framework.model.timeline import SCHEDULES
 
 
 def _number(value: Any) -> Any:

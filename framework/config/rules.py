@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from framework.config.model import SCHEDULES, Flow, Portfolio, RunConfig
+from framework.config.model import Flow, Portfolio, RunConfig
 from framework.config.tree import Keys
+from framework.model.timeline import SCHEDULES
 
 MASTER = "0"
 Finding = tuple[Keys, str]

@@ -20,7 +20,7 @@ FEW_TICKERS = 8
 
 #: Orders to size: columns, lots per micro (as in :meth:`Account.rebalance`), prices of buys, prices of sells. Lists of
 #: plain numbers throughout: a tuple per order would keep the garbage collector busy.
-Cells = tuple[list[int], list[float], list[float], list[float]]
+CellLists = tuple[list[int], list[float], list[float], list[float]]
 #: A buy before it is trimmed: column, lots, price in micros per lot.
 _Buy = tuple[int, float, float]
 _Lots = MutableSequence[float] | Floats
@@ -38,7 +38,9 @@ class Trader:
         #: Whether what a fill costs is known from the cell alone.
         self.is_plain = self._priced and self._free_of_fees
 
-    def trade(self, bar: int, spendable: float, lots: _Lots, cash: float, cells: Cells, low: int, high: int) -> float:
+    def trade(
+        self, bar: int, spendable: float, lots: _Lots, cash: float, cells: CellLists, low: int, high: int
+    ) -> float:
         """Size on the close of ``bar``, fill at the next open.
 
         Args:
@@ -100,7 +102,7 @@ def rebalance_few(
     account: Account,
     rows: NDArray[np.int64],
     edges: NDArray[np.int64],
-    cells: Cells,
+    cells: CellLists,
 ) -> None:
     """A chunk of decisions of a portfolio of few tickers, without arrays in the loop.
 

@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 
 from framework.errors import NotBuiltYet
 from framework.model.panel import Floats
-from framework.model.timeline import Timeline
-
-SCHEDULES = ("every_bar", "daily", "weekly", "monthly")
+from framework.model.timeline import SCHEDULES, Timeline
 
 
 def decision_rows(schedule: str, timeline: Timeline, first: int) -> NDArray[np.int64]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framework.engine.account import Account, Terms
-from framework.engine.few import FEW_ORDERS, FEW_TICKERS, Cells, Trader, rebalance_few
+from framework.engine.few import FEW_ORDERS, FEW_TICKERS, CellLists, Trader, rebalance_few
 from framework.engine.fills import BLOCK, Block
 from framework.engine.orders import MAX_WEIGHT, OrderBook
 from framework.engine.schedule import decision_rows, gather_missed
@@ -257,7 +257,7 @@ class _Cells:
     sell: Floats | None
     clean: NDArray[np.bool_]
 
-    def as_lists(self) -> Cells:
+    def as_lists(self) -> CellLists:
         """The cells as plain numbers, for :class:`Trader`."""
         buy = self.block.price.tolist()
         sell = buy if self.sell is None else self.sell.tolist()

@@ -30,7 +30,7 @@ from framework.engine.orders import REPLACED, OrderBook, Waiting
 from framework.engine.schedule import decision_rows, gather_missed
 from framework.engine.simulator import Simulation
 from framework.errors import BookingError
-from framework.model.money import MICRO
+from framework.model.money import MICRO, exact_decimal
 from framework.model.panel import Panel
 from framework.model.result import Unfilled
 from framework.trading.context import Context, Cursor, SetupContext
@@ -222,10 +222,10 @@ class _Desk:
                 ticker=self.window.tickers[order.column],
                 side="BUY" if lots > 0.0 else "SELL",
                 quantity=self._shares(abs(lots)),
-                price=_micros(price * self._per_share),
+                price=exact_decimal(price * self._per_share, MICRO),
                 currency=identity.base_currency,
-                fees=_micros(fees),
-                arrival_price=_micros(float(self.window.open[self.last, order.column]) * MICRO),
+                fees=exact_decimal(fees, MICRO),
+                arrival_price=exact_decimal(float(self.window.open[self.last, order.column]) * MICRO, MICRO),
                 decision_price=self._orders[order.order_id].decision_price,
                 order_id=order.order_id,
             )
@@ -263,14 +263,10 @@ class _Desk:
 
     def _close(self, column: int) -> Decimal | None:
         close = float(self.account.closes[self.last, column])
-        return _micros(close * MICRO) if close else None
+        return exact_decimal(close * MICRO, MICRO) if close else None
 
     def _shares(self, lots: float) -> Decimal:
-        return Decimal(round(lots)) / int(self._per_share)
-
-
-def _micros(amount: float) -> Decimal:
-    return Decimal(round(amount)).scaleb(-6)
+        return exact_decimal(lots, self._per_share)
 
 
 def _exact(price: float) -> Decimal:

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from framework.model.panel import Times
 
+#: When a portfolio may decide, as configs name it; anything else is cron text.
+SCHEDULES = ("every_bar", "daily", "weekly", "monthly")
+
 
 @dataclass(frozen=True, eq=False)
 class Timeline:

@@ -7,14 +7,12 @@ The same formula serves arrays and single numbers, so models are written with ar
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 import numpy as np
 
-from framework.model.panel import Floats
+from framework.model.money import Number
 from framework.trading.plugin import Plugin
-
-Number = TypeVar("Number", float, Floats)
 
 
 def larger(a: Number, b: float) -> Number:

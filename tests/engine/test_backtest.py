@@ -9,6 +9,22 @@ from framework import ConfigError
 from framework.engine.backtest import StoppedError, run_threads
 
 
+def busy_task():
+    """A task without end, and the list that says when it was stopped."""
+    stopped = []
+
+    def endless(checkpoint):
+        try:
+            while True:
+                checkpoint()
+                time.sleep(0.01)
+        except StoppedError:
+            stopped.append(True)
+            raise
+
+    return stopped, endless
+
+
 def test_each_task_has_a_thread_named_after_it_and_results_keep_their_order():
     seen = {}
 
@@ -31,16 +47,7 @@ def test_they_run_at_the_same_time():
 
 
 def test_an_error_stops_the_others_and_is_raised_as_it_is():
-    stopped = []
-
-    def endless(checkpoint):
-        try:
-            while True:
-                checkpoint()
-                time.sleep(0.01)
-        except StoppedError:
-            stopped.append(True)
-            raise
+    stopped, endless = busy_task()
 
     def broken(checkpoint):
         raise ConfigError("no such thing")
@@ -53,16 +60,7 @@ def test_an_error_stops_the_others_and_is_raised_as_it_is():
 def test_ctrl_c_reaches_the_waiting_thread_and_stops_the_work(monkeypatch):
     from framework.engine import backtest
 
-    stopped = []
-
-    def endless(checkpoint):
-        try:
-            while True:
-                checkpoint()
-                time.sleep(0.01)
-        except StoppedError:
-            stopped.append(True)
-            raise
+    stopped, endless = busy_task()
 
     wait, calls = backtest.wait, []
 
