@@ -66,5 +66,5 @@ def quantity_decimal(shares: Decimal) -> Decimal:
 
 
 def exact_decimal(lots_or_micro: float, per_unit: float) -> Decimal:
-    """The Decimal that a count of lots (per share) or micros (per unit of currency) stands for; the count is rounded."""
+    """The Decimal that a count of lots (per share) or micros (per unit of currency) is; the count is rounded."""
     return Decimal(round(lots_or_micro)) / int(per_unit)
