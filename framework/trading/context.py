@@ -16,45 +16,11 @@ from framework.model.panel import Floats, Panel
 from framework.model.result import Unfilled
 from framework.model.timeline import Timeline
 from framework.trading.indicator import Indicator
+from framework.trading.indicator_values import Cursor as Cursor
+from framework.trading.indicator_values import IndicatorValues
 
 #: Makes an indicator from its registered name and parameters.
 IndicatorMaker = Callable[[str, dict[str, Any]], Indicator]
-
-
-class Cursor:
-    """The row that a strategy stands on; shared by its context and its indicators."""
-
-    __slots__ = ("row",)
-
-    def __init__(self, row: int = 0) -> None:
-        self.row = row
-
-
-class IndicatorValues:
-    """An indicator computed for the whole panel, readable up to the current bar."""
-
-    __slots__ = ("_cursor", "_rows")
-
-    def __init__(self, values: Floats, cursor: Cursor) -> None:
-        self._rows = values
-        self._cursor = cursor
-
-    @property
-    def value(self) -> Floats:
-        """Values at the current bar, shape ``(N,)`` over ``ctx.tickers``; NaN where there is none yet."""
-        row: Floats = self._rows[self._cursor.row]
-        return row
-
-    @property
-    def previous(self) -> Floats:
-        """Values one bar ago, shape ``(N,)``; NaN at the first bar."""
-        row = self._cursor.row
-        return self._rows[row - 1] if row else np.full_like(self._rows[0], np.nan)
-
-    def history(self, bars: int) -> Floats:
-        """The last ``bars`` rows including the current one (fewer at the beginning), shape ``(≤ bars, N)``."""
-        row = self._cursor.row
-        return self._rows[max(0, row + 1 - bars) : row + 1]
 
 
 class SetupContext:
@@ -89,7 +55,6 @@ class SetupContext:
             raise StrategyError(
                 f"indicator {name!r} computed shape {values.shape}, expected {self._panel.close.shape} (bars, tickers)"
             )
-        values.setflags(write=False)
         return IndicatorValues(values, self._cursor)
 
 

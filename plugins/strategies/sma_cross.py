@@ -51,22 +51,19 @@ class SmaCrossOnBar(Cross):
     """Long a ticker while its fast average is above its slow one; decides bar by bar, the same as ``sma_cross``."""
 
     def setup(self, ctx: SetupContext) -> None:
-        """Two averages."""
-        self._fast = ctx.indicator("sma", period=self.fast)
-        self._slow = ctx.indicator("sma", period=self.slow)
+        """Where the fast average is above, and where that is new."""
+        self._up = ctx.indicator("sma", period=self.fast) > ctx.indicator("sma", period=self.slow)
+        self._crossed = self._up.changed
         self._share = self.share(ctx.tickers)
 
     def on_bar(self, ctx: Context) -> None:
-        """Compare now with one bar ago."""
-        up = self._fast.value > self._slow.value
+        """Ask for the tickers that crossed, or for all."""
+        up = self._up.value
         if self.rebalance == "every_bar":
             ctx.target_weights(up * self._share)
             return
-        before = self._fast.previous > self._slow.previous
-        if up.tobytes() != before.tobytes():  # on the usual bar nothing crossed, and bytes tell it fastest
-            weights = up * self._share
-            weights[up == before] = np.nan
-            ctx.target_weights(weights)
+        if self._crossed.any:
+            ctx.target_weights(np.where(self._crossed.value, up * self._share, np.nan))
         for order in ctx.lapsed:
             if order.reason == "no bar":  # ask again, as the signal stands now
                 ctx.target_weights({ctx.tickers[order.ticker]: self._share if up[order.ticker] else 0.0})
