@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Real
 from typing import Literal, get_args
+
+import numpy as np
 
 from framework.errors import StrategyError
 from framework.model.money import MICRO, MIN_PRICE, to_micro
@@ -31,7 +32,7 @@ def _price(name: str, price: object, order_type: str, types: tuple[str, ...]) ->
         return None
     if price is None:
         raise StrategyError(f"a {order_type} order needs a {name} price")
-    if isinstance(price, Real) and MIN_PRICE <= price <= MAX_PRICE:
+    if isinstance(price, int | float | np.number) and MIN_PRICE <= price <= MAX_PRICE:
         return to_micro(float(price)) / MICRO
     allowed = f"a number from {MIN_PRICE} to {MAX_PRICE:.0f}"
     raise StrategyError(f"a {order_type} order was given {name} price {price!r}; allowed: {allowed}")
@@ -73,6 +74,8 @@ class OrderTerms:
         Raises:
             StrategyError: as for the class.
         """
+        if limit is None and stop is None and time_in_force == "DAY":
+            return MARKET
         if limit is None:
             return cls("market" if stop is None else "stop", None, stop, time_in_force)
         return cls("limit" if stop is None else "stop_limit", limit, stop, time_in_force)
