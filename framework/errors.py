@@ -21,6 +21,8 @@
     │   ├── IdempotencyConflict      exit 1   its key is booked with other content
     │   ├── InsufficientCash         exit 1   a withdrawal or transfer would leave free cash below zero
     │   └── PortfolioMismatch        exit 2   the books belong to another mode, broker, account or currency
+    ├── LeaseLost                    exit 1   another engine has taken the portfolio or the account
+    ├── RiskRuleError                exit 1   a risk rule raised or asked for something that cannot be; nothing was sent
     └── StrategyError                exit 1   a strategy raised or returned something unusable
         ├── LookaheadError           exit 1   its decisions change with the future
         └── ParityError              exit 1   a replay does not end as the backtest did
@@ -41,6 +43,7 @@ __all__ = [
     "EngineError",
     "IdempotencyConflict",
     "InsufficientCash",
+    "LeaseLost",
     "LookaheadError",
     "MigrationError",
     "NotBuiltYet",
@@ -49,6 +52,7 @@ __all__ = [
     "PoolClosed",
     "PoolTimeout",
     "PortfolioMismatch",
+    "RiskRuleError",
     "SourceError",
     "StrategyError",
     "UsageError",
@@ -144,6 +148,14 @@ class PortfolioMismatch(BookingError):
     """A portfolio's books belong to another mode, broker, account or currency than asked for."""
 
     exit_code = 2
+
+
+class LeaseLost(EngineError):
+    """The lease under which something was to be written is not held any more; nothing was written."""
+
+
+class RiskRuleError(EngineError):
+    """A risk rule raised or asked for something that cannot be; no order of that decision is sent."""
 
 
 class StrategyError(EngineError):

@@ -1,0 +1,35 @@
+-- Purpose: take those of these leases that are free: never held, released, one's own, or expired for longer than a
+-- request can be under way. What somebody else is taking or writing under at this moment is left to him.
+-- Parameters: names (array), holder, ttl_seconds, send_timeout_seconds.
+-- Locks: the rows that are taken.
+WITH free AS (
+    SELECT name
+    FROM leases
+    WHERE name = ANY (%(names)s::text[])
+      AND (
+          released_at IS NOT NULL
+          OR holder = %(holder)s
+          OR expires_at < clock_timestamp() - %(send_timeout_seconds)s * interval '1 second'
+      )
+    ORDER BY name
+    FOR UPDATE SKIP LOCKED
+), taken AS (
+    UPDATE leases
+    SET holder = %(holder)s, epoch = leases.epoch + 1, acquired_at = clock_timestamp(), released_at = NULL,
+        expires_at = clock_timestamp() + %(ttl_seconds)s * interval '1 second'
+    FROM free
+    WHERE leases.name = free.name
+    RETURNING leases.name, leases.epoch
+), made AS (
+    INSERT INTO leases (name, holder, acquired_at, expires_at)
+    SELECT DISTINCT given.name, %(holder)s, clock_timestamp(),
+        clock_timestamp() + %(ttl_seconds)s * interval '1 second'
+    FROM unnest(%(names)s::text[]) AS given (name)
+    WHERE NOT EXISTS (SELECT FROM leases WHERE leases.name = given.name)
+    ORDER BY given.name
+    ON CONFLICT (name) DO NOTHING
+    RETURNING name, epoch
+)
+SELECT name, epoch FROM taken
+UNION ALL
+SELECT name, epoch FROM made

@@ -1,0 +1,7 @@
+-- Purpose: why a portfolio is halted: its own halts and those of all portfolios, oldest first. No row: it is not.
+-- Parameters: portfolio_id.
+-- Locks: none. Cost: one index entry where there is no halt.
+SELECT portfolio_id, reason, keep_orders, halted_by, halted_at, resumed_by, resumed_at
+FROM halts
+WHERE (portfolio_id = %(portfolio_id)s OR portfolio_id IS NULL) AND resumed_at IS NULL
+ORDER BY halted_at, id
