@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from annotated_types import Ge, Gt, Le, Lt
 
     from framework.data.source import DataSource
-    from framework.errors import ConfigError, DataError, EngineError, SourceError, StrategyError
+    from framework.errors import ConfigError, DataError, EngineError, RiskRuleError, SourceError, StrategyError
     from framework.hookspecs import hookimpl
     from framework.model.bars import Bars, CorporateAction
     from framework.model.money import Number
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from framework.trading.costs import CommissionModel, Costs, SlippageModel, larger
     from framework.trading.indicator import Indicator
     from framework.trading.plugin import Plugin
+    from framework.trading.proposal import Proposal
+    from framework.trading.risk import RiskRule
     from framework.trading.rolling import recursive_memory
     from framework.trading.strategy import Strategy
 
@@ -43,6 +45,9 @@ _HOME = {
     "Number": "framework.model.money",
     "Panel": "framework.model.panel",
     "Plugin": "framework.trading.plugin",
+    "Proposal": "framework.trading.proposal",
+    "RiskRule": "framework.trading.risk",
+    "RiskRuleError": "framework.errors",
     "SetupContext": "framework.trading.context",
     "SlippageModel": "framework.trading.costs",
     "SourceError": "framework.errors",
@@ -74,6 +79,9 @@ __all__ = [
     "Number",
     "Panel",
     "Plugin",
+    "Proposal",
+    "RiskRule",
+    "RiskRuleError",
     "SetupContext",
     "SlippageModel",
     "SourceError",

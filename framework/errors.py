@@ -23,6 +23,10 @@
     │   └── PortfolioMismatch        exit 2   the books belong to another mode, broker, account or currency
     ├── LeaseLost                    exit 1   another engine has taken the portfolio or the account
     ├── RiskRuleError                exit 1   a risk rule raised or asked for something that cannot be; nothing was sent
+    ├── BrokerError                  exit 1   a broker refused or failed
+    │   ├── BrokerUnavailable        exit 1   no answer: what was asked may have happened or not
+    │   ├── OrderRejected            exit 1   the broker will not take this order
+    │   └── DuplicateOrder           exit 1   the broker has an order of this id already
     └── StrategyError                exit 1   a strategy raised or returned something unusable
         ├── LookaheadError           exit 1   its decisions change with the future
         └── ParityError              exit 1   a replay does not end as the backtest did
@@ -33,12 +37,15 @@ stands, so it never holds a secret.
 
 __all__ = [
     "BookingError",
+    "BrokerError",
+    "BrokerUnavailable",
     "ConfigError",
     "DataError",
     "DatabaseConflict",
     "DatabaseError",
     "DatabaseNotReady",
     "DatabaseUnavailable",
+    "DuplicateOrder",
     "EmbeddedServerError",
     "EngineError",
     "IdempotencyConflict",
@@ -47,6 +54,7 @@ __all__ = [
     "LookaheadError",
     "MigrationError",
     "NotBuiltYet",
+    "OrderRejected",
     "ParityError",
     "PluginError",
     "PoolClosed",
@@ -156,6 +164,22 @@ class LeaseLost(EngineError):
 
 class RiskRuleError(EngineError):
     """A risk rule raised or asked for something that cannot be; no order of that decision is sent."""
+
+
+class BrokerError(EngineError):
+    """A broker refused or failed."""
+
+
+class BrokerUnavailable(BrokerError):
+    """The broker gave no answer; what was asked of it may have happened or not."""
+
+
+class OrderRejected(BrokerError):
+    """The broker will not take this order; the message is its reason."""
+
+
+class DuplicateOrder(BrokerError):
+    """The broker has an order of this id already."""
 
 
 class StrategyError(EngineError):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from framework.model.result import RunResult
     from framework.trading.broker import Broker
     from framework.trading.costs import CommissionModel, SlippageModel
+    from framework.trading.risk import RiskRule
     from framework.trading.strategy import Strategy
 
 PROJECT = "portfolio_engine"
@@ -50,8 +51,8 @@ def register_brokers() -> Mapping[str, type[Broker]]:
 
 
 @hookspec
-def register_risk_rules() -> Mapping[str, type[Any]]:
-    """Risk rules: what a config's ``portfolios[].risk[].name`` will name; accepted, not used in this version."""
+def register_risk_rules() -> Mapping[str, type[RiskRule]]:
+    """Risk rules: what a config's ``portfolios[].risk[].name`` can name; they run in the order written there."""
     raise NotImplementedError
 
 
@@ -71,6 +72,16 @@ def register_slippage_models() -> Mapping[str, type[SlippageModel]]:
 def register_indicators() -> Mapping[str, Callable[..., Any]]:
     """Indicators: what a strategy's ``ctx.indicator(name, …)`` can name; functions or classes."""
     raise NotImplementedError
+
+
+@hookspec
+def order_refused(portfolio_id: str, ticker: str, quantity: float, reason: str) -> None:
+    """A risk rule took an order, or part of it: ``quantity`` signed shares; the reason begins with the rule's name."""
+
+
+@hookspec
+def portfolio_halted(portfolio_id: str, reason: str) -> None:
+    """A portfolio is halted from now on: by a risk rule, by an operator, or by the engine itself."""
 
 
 @hookspec

@@ -51,12 +51,12 @@ KINDS = (
     Kind("data source", "register_data_sources", "framework.data.source:DataSource"),
     Kind("allocator", "register_allocators", None),
     Kind("broker", "register_brokers", "framework.trading.broker:Broker"),
-    Kind("risk rule", "register_risk_rules", None),
+    Kind("risk rule", "register_risk_rules", "framework.trading.risk:RiskRule"),
     Kind("commission model", "register_commission_models", "framework.trading.costs:CommissionModel"),
     Kind("slippage model", "register_slippage_models", "framework.trading.costs:SlippageModel"),
     Kind("indicator", "register_indicators", "framework.trading.indicator:Indicator"),
 )
-EVENTS = ("backtest_finished",)
+EVENTS = ("backtest_finished", "order_refused", "portfolio_halted")
 
 
 @dataclass(frozen=True)

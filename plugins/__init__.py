@@ -7,6 +7,8 @@ PLUGIN_MODULES = (
     ".data_sources.csv_files",
     ".data_sources.sample",
     ".indicators.standard",
+    ".risk.sizes",
+    ".risk.stops",
     ".strategies.buy_and_hold",
     ".strategies.mean_reversion",
     ".strategies.momentum",
