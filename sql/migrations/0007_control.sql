@@ -22,7 +22,7 @@ CREATE TABLE leases (
 CREATE TABLE halts (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     portfolio_id varchar(64) COLLATE "C" REFERENCES portfolios,
-    reason       varchar(500) NOT NULL CHECK (reason <> ''),
+    reason       varchar(500) COLLATE "C" NOT NULL CHECK (reason <> ''),
     keep_orders  boolean NOT NULL DEFAULT false,  -- whether open orders were to stay open
     halted_by    varchar(200) NOT NULL,
     halted_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
