@@ -48,6 +48,8 @@ class Account:
         self.closes = _last_closes(panel.close)
         self.has_gaps = self.closes is not panel.close
         self.opens = panel.open
+        self.highs = panel.high
+        self.lows = panel.low
         self.volumes = panel.volume
         self.fills = FillLog()
         self.unfilled: list[Unfilled] = []
@@ -150,9 +152,9 @@ class Account:
         worse = _checked_bps(model, float(model.slippage_bps(side, np.nan, np.nan, np.nan)))
         return np.rint(_slipped(to_micro(opens), side, worse)) / self.terms.lots_per_share
 
-    def price(self, bar: int, column: int, lots: float) -> float:
-        """Fill price of one order at the open of ``bar``, micros per lot."""
-        opening, side = float(self.opens[bar, column]), 1 if lots > 0.0 else -1
+    def price(self, bar: int, column: int, lots: float, at: float | None = None) -> float:
+        """Fill price of one order in ``bar``, micros per lot. ``at``: price per share before slippage, if not its open."""
+        opening, side = float(self.opens[bar, column]) if at is None else at, 1 if lots > 0.0 else -1
         micros, model = to_micro(opening), self.terms.costs.slippage
         if model is not None:
             shares, volume = abs(lots) / self.terms.lots_per_share, float(self.volumes[bar, column])

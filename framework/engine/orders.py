@@ -1,20 +1,23 @@
 """Orders one by one: what waits for its bar, what lapses, and fills where the arrays' short cut does not apply.
 
-Quantity orders, targets on tickers without a bar, and anything decided while an order waits go through here.
+Quantity orders, orders with a price, targets on tickers without a bar, and anything decided while an order waits go
+through here. Where in a bar an order trades is said in :mod:`framework.engine.matching`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from framework.engine.account import Account
+from framework.engine.matching import Bar, Match, Waiting, held_to_limit, match, triggers
 from framework.errors import StrategyError
-from framework.model.money import MIN_PRICE, cut
+from framework.model.money import MICRO, MIN_PRICE, cut
+from framework.model.orders import MARKET, OrderTerms
 from framework.model.panel import Floats
 from framework.trading.context import OrderRequest
 
@@ -22,16 +25,21 @@ from framework.trading.context import OrderRequest
 MAX_WEIGHT = 1000.0
 #: Why an order ends that a later target takes back.
 REPLACED = "replaced"
+#: Why an order ends that the strategy takes back.
+CANCELLED = "cancelled"
+#: Who of one ticker trades first at one moment: the worse price.
+_RANK = {"market": 0, "stop": 1, "stop_limit": 1, "limit": 2}
+
+#: The orders to send (``dataclasses.replace(order, lots=…)`` where they shrink), and what was taken from which: order,
+#: signed lots, reason.
+Reviewed = tuple[Sequence[Waiting], Sequence[tuple[Waiting, float, str]]]
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A sized market order for the next open. ``lots`` is signed; ``order_id``: its name in a journal, if any."""
+class Trade(NamedTuple):
+    """An order that a bar reaches."""
 
-    column: int
-    lots: float
-    decided: int
-    order_id: str = ""
+    order: Waiting
+    match: Match
 
 
 class Witness(Protocol):
@@ -44,8 +52,20 @@ class Witness(Protocol):
         """It, or the rest of it, ended without a fill."""
 
 
+class Review(Protocol):
+    """Looks at a whole decision before its orders count as sent: risk rules."""
+
+    def __call__(self, bar: int, new: Sequence[Waiting], earlier: Sequence[Waiting]) -> Reviewed:
+        """What to do with the orders decided on the close of ``bar`` (there may be none), beside earlier open ones."""
+
+
 class OrderBook:
-    """The orders of one account between decision and end. An order trades at its ticker's next bar in the session.
+    """The orders of one account between decision and end.
+
+    The order of events in a bar: at the open, sells, then buys; inside the bar, sells, then buys. Each in ticker order;
+    of one ticker market orders first, then stops, then limits. Sells end where nothing more is held (``short not
+    allowed``), buys where nothing more can be paid (``no cash``). Nobody knows which of two moments inside a bar came
+    first: a buy there counts on the cash from before the sells there, a sell only on what was held before the buys.
 
     Args:
         account: whose orders.
@@ -53,6 +73,7 @@ class OrderBook:
         waiting: what an earlier book left, to trade at ``next_bar`` at the earliest.
         next_bar: row.
         witness: told of fills and ends, beside the account's own lists.
+        review: asked at the end of each decision.
     """
 
     def __init__(
@@ -62,12 +83,14 @@ class OrderBook:
         waiting: Sequence[Waiting] = (),
         next_bar: int = 0,
         witness: Witness | None = None,
+        review: Review | None = None,
     ) -> None:
         self.account = account
         self.waiting: list[Waiting] = list(waiting)
         self._last_of_session = last_of_session
         self._next_bar = next_bar
         self._witness = witness
+        self._review = review
 
     # Decisions.
 
@@ -84,48 +107,81 @@ class OrderBook:
             elif weight < 0.0:
                 self.account.note_unfilled(bar, column, np.nan, "short not allowed")
             else:
-                self._reach(bar, column, cut(weight / (close * self.account.unit) * spendable))
+                self._reach(bar, column, cut(weight / (close * self.account.unit) * spendable), MARKET)
 
     def request(self, bar: int, order: OrderRequest) -> None:
-        """Queue one order call of a strategy."""
+        """Queue, or take back, what one call of a strategy asks for."""
         lots = cut(order.quantity * self.account.terms.lots_per_share)
         column = order.column
         held = float(self.account.lots[column])
-        if order.is_target and lots >= 0.0:
-            self._reach(bar, column, lots)
+        if order.is_cancel:
+            self._cancel(bar, column, lambda waiting: True, CANCELLED)
+        elif order.is_target and lots >= 0.0:
+            self._reach(bar, column, lots, order.terms)
         elif order.is_target or held + self._on_its_way(column) + lots < 0.0:
             self.account.note_unfilled(bar, column, lots, "short not allowed")
         elif lots:
-            self._queue(Waiting(column, lots, bar))
+            self._queue(Waiting(column, lots, bar, terms=order.terms))
 
-    def _reach(self, bar: int, column: int, target: float) -> None:
+    def close_decision(self, bar: int) -> None:
+        """All that was decided on the close of ``bar`` is queued: let the review look at it."""
+        if self._review is None:
+            return
+        new = [order for order in self.waiting if self._is_of(bar, order)]
+        earlier = [order for order in self.waiting if not self._is_of(bar, order)]
+        kept, refused = self._review(bar, new, earlier)
+        self.waiting = [*earlier, *kept]
+        for order, lots, reason in refused:
+            self.account.note_unfilled(bar, order.column, lots, reason)
+
+    def _reach(self, bar: int, column: int, target: float, terms: OrderTerms) -> None:
         """Order the difference to ``target``; what an earlier order will bring counts, unless it goes too far."""
+        if target < self._resting_sells(column):
+            self._cancel(bar, column, lambda order: not order.is_on_its_way and order.lots < 0.0, REPLACED)
+        if terms.order_type != "market":
+            self._cancel(bar, column, lambda order: order.is_target and order.terms != terms, REPLACED)
         needed = target - float(self.account.lots[column])
         coming = self._on_its_way(column)
         if coming and (needed * coming <= 0.0 or abs(coming) > abs(needed)):
-            self._cancel(bar, column)
+            self._cancel(bar, column, lambda order: order.is_on_its_way, REPLACED)
             coming = 0.0
         if needed != coming:
-            self._queue(Waiting(column, needed - coming, bar))
+            self._queue(Waiting(column, needed - coming, bar, terms=terms, is_target=True))
 
     def _on_its_way(self, column: int) -> float:
-        return sum(order.lots for order in self.waiting if order.column == column)
+        return sum(order.lots for order in self.waiting if order.column == column and order.is_on_its_way)
 
-    def _cancel(self, bar: int, column: int) -> None:
+    def _resting_sells(self, column: int) -> float:
+        """Lots of a position that resting sells hold. A stop and a limit may guard the same ones: they count once."""
+        stops = limits = 0.0
         for order in self.waiting:
-            if order.column == column and not self._is_of(bar, order):
-                self._end(bar, order, order.lots, REPLACED)
-        self.waiting = [order for order in self.waiting if order.column != column]
+            if order.column == column and order.lots < 0.0 and not order.is_on_its_way:
+                if order.terms.stop_price is None:
+                    limits -= order.lots
+                else:
+                    stops -= order.lots
+        return max(stops, limits)
+
+    def _cancel(self, bar: int, column: int, is_meant: Callable[[Waiting], bool], reason: str) -> None:
+        """Take back orders of a ticker; what is being decided at this bar was never sent, and nobody is told."""
+        meant = [order for order in self.waiting if order.column == column and is_meant(order)]
+        for order in meant:
+            self.waiting.remove(order)
+            if not self._is_of(bar, order):
+                self._end(bar, order, order.lots, reason)
 
     def _queue(self, order: Waiting) -> None:
-        """Send an order; what is asked of a ticker at one bar is one order."""
-        same = [other for other in self.waiting if other.column == order.column and self._is_of(order.decided, other)]
-        for other in same:
-            self.waiting.remove(other)
-        lots = order.lots + sum(other.lots for other in same)
-        if lots:
-            self.waiting.append(Waiting(order.column, lots, order.decided))
+        """Send an order; what is asked of a ticker at one bar at the market is one order."""
+        if order.terms.order_type == "market":
+            for other in [other for other in self.waiting if self._is_same(order, other)]:
+                self.waiting.remove(other)
+                order = replace(order, lots=order.lots + other.lots, is_target=order.is_target or other.is_target)
+        if order.lots:
+            self.waiting.append(order)
         self._next_bar = order.decided + 1
+
+    def _is_same(self, order: Waiting, other: Waiting) -> bool:
+        return other.column == order.column and other.terms == order.terms and self._is_of(order.decided, other)
 
     @staticmethod
     def _is_of(bar: int, order: Waiting) -> bool:
@@ -135,9 +191,9 @@ class OrderBook:
     # Fills.
 
     def run_to(self, bar: int) -> None:
-        """Let waiting orders trade at the opens up to that of ``bar``."""
+        """Let waiting orders trade in the bars up to ``bar``."""
         while self.waiting and self._next_bar <= bar:
-            self._open(self._next_bar)
+            self._trade(self._next_bar)
             self._next_bar += 1
 
     def end(self, last_bar: int) -> None:
@@ -147,41 +203,98 @@ class OrderBook:
             self._end(last_bar, order, order.lots, "end of data")
         self.waiting = []
 
-    def _open(self, bar: int) -> None:
-        self.account.value_to(bar - 1)
-        opens = self.account.opens[bar]
-        ready = [order for order in self.waiting if opens[order.column] >= MIN_PRICE]
-        absent = [order for order in self.waiting if np.isnan(opens[order.column])]
-        for order in self.waiting:
-            if opens[order.column] < MIN_PRICE:
-                self._end(bar, order, order.lots, "price too small")
-        ready.sort(key=lambda order: order.column)
-        for order in ready:
-            if order.lots < 0.0:
-                self._sell(bar, order)
-        self._buy(bar, [order for order in ready if order.lots > 0.0])
-        self.waiting = absent
-        if absent and self._last_of_session[bar]:
-            for order in absent:
-                self._end(bar, order, order.lots, "no bar")
-            self.waiting = []
+    def arrival(self, bar: int, order: Waiting) -> float:
+        """The market when ``order`` could first trade in ``bar``, where it fills: per share, before slippage."""
+        found = match(order, self._prices(bar, order.column))
+        assert found is not None, "it fills in this bar"
+        return found.price / MICRO
 
-    def _sell(self, bar: int, order: Waiting) -> None:
+    def _trade(self, bar: int) -> None:
+        trades, self.waiting = self._matched(bar)
+        if trades:
+            self.account.value_to(bar - 1)
+            at_open, inside = (_sides(trades, is_inside) for is_inside in (False, True))
+            late = [trade for trade in at_open[0] if not self._sell_at_open(bar, trade)]
+            self._buy(bar, at_open[1], self.account.cash)
+            cash = self.account.cash
+            for trade in sorted(late + inside[0], key=lambda trade: trade.order.column):
+                self._sell(bar, trade)
+            self._buy(bar, inside[1], min(cash, self.account.cash))
+        left, self.waiting = self.waiting, []
+        for order in left:
+            reason = self._lapse(bar, order)
+            if reason is None:
+                self.waiting.append(order)
+            else:
+                self._end(bar, order, order.lots, reason)
+
+    def _matched(self, bar: int) -> tuple[list[Trade], list[Waiting]]:
+        """The orders that trade in this bar, in ticker order, and those that wait on."""
+        trades, rest = [], []
+        for order in self.waiting:
+            prices = self._prices(bar, order.column)
+            found = match(order, prices)
+            if prices.open != prices.open:
+                rest.append(order)
+            elif found is None:
+                rest.append(replace(order, is_triggered=True) if triggers(order, prices) else order)
+            elif not found.is_inside and self.account.opens[bar, order.column] < MIN_PRICE:
+                self._end(bar, order, order.lots, "price too small")
+            else:
+                trades.append(Trade(order, found))
+        trades.sort(key=lambda trade: (trade.order.column, _RANK[trade.order.terms.order_type]))
+        return trades, rest
+
+    def _prices(self, bar: int, column: int) -> Bar:
+        account = self.account
+        fields = (account.opens, account.highs, account.lows, account.closes)
+        return Bar(*(np.rint(field[bar, column] * MICRO).item() for field in fields))
+
+    def _lapse(self, bar: int, order: Waiting) -> str | None:
+        """Why an order ends that this bar left as it was; ``None``: it waits on."""
+        if order.terms.time_in_force == "GTC":
+            return None
+        opens = self.account.opens[max(0, order.decided + 1) : bar + 1, order.column]
+        if order.terms.time_in_force == "IOC" and opens[-1] == opens[-1]:
+            return "ioc"
+        if not self._last_of_session[bar]:
+            return None
+        return "no bar" if np.isnan(opens).all() else "not reached"
+
+    def _sell_at_open(self, bar: int, trade: Trade) -> bool:
+        """Sell at the open, but for a stop or limit that guards shares which this very open may bring: that is late."""
+        order = trade.order
+        if order.terms.order_type != "market" and self.account.lots[order.column] < -order.lots:
+            return False
+        self._sell(bar, trade)
+        return True
+
+    def _sell(self, bar: int, trade: Trade) -> None:
+        order = trade.order
         lots = max(order.lots, -float(self.account.lots[order.column]))
         if lots != order.lots:
             self._end(bar, order, order.lots - lots, "short not allowed")
         if lots:
-            self._book(bar, order, lots, self.account.price(bar, order.column, lots))
+            self._book(bar, order, lots, self._price(bar, trade, lots))
 
-    def _buy(self, bar: int, orders: list[Waiting]) -> None:
-        prices = [self.account.price(bar, order.column, order.lots) for order in orders]
-        kept = self.account.affordable(self.account.cash, [order.lots for order in orders], prices)
-        for order, lots, price in zip(orders, kept, prices, strict=True):
+    def _buy(self, bar: int, trades: list[Trade], free: float) -> None:
+        prices = [self._price(bar, trade, trade.order.lots) for trade in trades]
+        kept = self.account.affordable(free, [trade.order.lots for trade in trades], prices)
+        for (order, _), lots, price in zip(trades, kept, prices, strict=True):
             self.account.note_trimmed(bar, order.column, order.lots - lots, price)
             if self._witness is not None and lots != order.lots:
                 self._witness.ended(order, order.lots - lots, "no cash")
             if lots:
                 self._book(bar, order, lots, price)
+
+    def _price(self, bar: int, trade: Trade, lots: float) -> float:
+        """What a trade is done at, micros per lot."""
+        order, found = trade
+        if not found.slips:
+            return found.price / self.account.terms.lots_per_share
+        at = found.price / MICRO if found.is_inside else None
+        price = self.account.price(bar, order.column, lots, at)
+        return held_to_limit(order, price, self.account.terms.lots_per_share)
 
     def _book(self, bar: int, order: Waiting, lots: float, price: float) -> None:
         account = self.account
@@ -196,6 +309,12 @@ class OrderBook:
         self.account.note_unfilled(bar, order.column, lots, reason)
         if self._witness is not None:
             self._witness.ended(order, lots, reason)
+
+
+def _sides(trades: list[Trade], is_inside: bool) -> tuple[list[Trade], list[Trade]]:
+    """Sells and buys of one moment."""
+    chosen = [trade for trade in trades if trade.match.is_inside == is_inside]
+    return [trade for trade in chosen if trade.order.lots < 0.0], [trade for trade in chosen if trade.order.lots > 0.0]
 
 
 def check_weights(weights: Floats) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framework.errors import StrategyError
+from framework.model.orders import MARKET, OrderTerms, TimeInForce
 from framework.model.panel import Floats, Panel
 from framework.model.result import Unfilled
 from framework.model.timeline import Timeline
@@ -76,11 +77,13 @@ class AccountView(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """One order call of a strategy: change by ``quantity`` shares, or reach ``quantity`` (``is_target``)."""
+    """One order call of a strategy: change by ``quantity`` shares, reach ``quantity``, or take back (``is_cancel``)."""
 
     column: int
     quantity: float
     is_target: bool
+    terms: OrderTerms = MARKET
+    is_cancel: bool = False
 
 
 class Context:
@@ -226,22 +229,68 @@ class Context:
             asked = np.where(np.isnan(asked), self.asked_weights, asked)
         self.asked_weights = asked
 
-    def order(self, ticker: str, quantity: float) -> None:
-        """Ask to buy (+) or sell (−) a number of shares at the next open."""
-        self._ask(ticker, quantity, is_target=False)
+    def order(
+        self,
+        ticker: str,
+        quantity: float,
+        *,
+        limit: float | None = None,
+        stop: float | None = None,
+        time_in_force: TimeInForce = "DAY",
+    ) -> None:
+        """Ask to buy (+) or sell (−) a number of shares: at the next open, or at a price.
 
-    def order_target(self, ticker: str, quantity: float) -> None:
-        """Ask to hold this many shares, by an order at the next open for the difference."""
-        self._ask(ticker, quantity, is_target=True)
+        Args:
+            ticker: one of ``tickers``.
+            quantity: shares.
+            limit: pay no more (get no less) than this, per share.
+            stop: wait until the price rises (for a sell, falls) to this; with ``limit``, be a limit order then.
+            time_in_force: ``DAY``: until the end of the next session (intraday: of this one); ``GTC``: until it fills
+                or is cancelled; ``IOC``: at the next open or never.
+
+        What ends without a fill is in ``lapsed`` at the next bar.
+
+        Raises:
+            StrategyError: an unknown ticker, a quantity that is no number, or prices that cannot be.
+        """
+        terms = self._terms(ticker, limit, stop, time_in_force)
+        self._ask(ticker, quantity, terms, is_target=False)
+
+    def order_target(
+        self,
+        ticker: str,
+        quantity: float,
+        *,
+        limit: float | None = None,
+        stop: float | None = None,
+        time_in_force: TimeInForce = "DAY",
+    ) -> None:
+        """Ask to hold this many shares, by one order for the difference; arguments as for :meth:`order`.
+
+        What earlier targets have on its way counts; at other prices than now, it is replaced.
+        """
+        terms = self._terms(ticker, limit, stop, time_in_force)
+        self._ask(ticker, quantity, terms, is_target=True)
 
     def exit(self, ticker: str) -> None:
-        """Ask to sell all that is held of a ticker."""
-        self._ask(ticker, 0.0, is_target=True)
+        """Ask to sell all that is held of a ticker, at the next open; resting sells of it are taken back."""
+        self._ask(ticker, 0.0, MARKET, is_target=True)
 
-    def _ask(self, ticker: str, quantity: float, *, is_target: bool) -> None:
+    def cancel(self, ticker: str) -> None:
+        """Take back all orders of a ticker that have not filled."""
+        self.asked_orders.append(OrderRequest(self._column(ticker), 0.0, is_target=False, is_cancel=True))
+
+    def _ask(self, ticker: str, quantity: float, terms: OrderTerms, *, is_target: bool) -> None:
         if not np.isfinite(quantity):
             raise StrategyError(f"order for {ticker!r} was given quantity {quantity!r}; it must be a finite number")
-        self.asked_orders.append(OrderRequest(self._column(ticker), float(quantity), is_target))
+        self.asked_orders.append(OrderRequest(self._column(ticker), float(quantity), is_target, terms))
+
+    @staticmethod
+    def _terms(ticker: str, limit: float | None, stop: float | None, time_in_force: TimeInForce) -> OrderTerms:
+        try:
+            return OrderTerms.of(limit, stop, time_in_force)
+        except StrategyError as error:
+            raise StrategyError(f"order for {ticker!r}: {error}") from None
 
     def _from_mapping(self, weights: Mapping[str, float]) -> Floats:
         asked = np.full(self._shape, np.nan)

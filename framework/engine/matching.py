@@ -1,0 +1,128 @@
+"""Where an order trades in a bar, if it does. Pure rules on one order and four prices; the book of orders uses them.
+
+A bar tells four prices and not their order, so of the ways in which it may have gone the rules take one that does not
+flatter the trader: a gap fills at the open; a touched limit fills at the limit and never better; a stop fills at the
+stop and slips; and a stop-limit that is triggered inside the bar fills there only if it did on every path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import NamedTuple
+
+from framework.model.money import to_micro
+from framework.model.orders import MARKET, OrderTerms
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A sized order between decision and end.
+
+    Attributes:
+        column: its ticker.
+        lots: signed, not 0.
+        decided: row of the bar on whose close it was decided; it trades in later ones.
+        order_id: its name in a journal, if any.
+        terms: type, prices, time in force.
+        is_triggered: its stop was reached in an earlier bar, without a fill: a stop-limit that is a limit order by now.
+        is_target: made to reach a target.
+    """
+
+    column: int
+    lots: float
+    decided: int
+    order_id: str = ""
+    terms: OrderTerms = MARKET
+    is_triggered: bool = False
+    is_target: bool = False
+
+    @property
+    def is_on_its_way(self) -> bool:
+        """Whether later targets count on it: market orders and those of targets; else it rests at its price."""
+        return self.is_target or self.terms.order_type == "market"
+
+
+class Bar(NamedTuple):
+    """One ticker's bar, in micros per share."""
+
+    open: float
+    high: float
+    low: float
+    close: float
+
+    def mirrored(self) -> Bar:
+        """The bar upside down: a sell in one is a buy in the other."""
+        return Bar(-self.open, -self.low, -self.high, -self.close)
+
+
+class Match(NamedTuple):
+    """Where an order trades.
+
+    Attributes:
+        price: before slippage, micros per share: a price that the bar has seen.
+        is_inside: after the open, at a moment that the bar does not tell.
+        slips: whether slippage is added; a limit is still kept.
+    """
+
+    price: float
+    is_inside: bool
+    slips: bool
+
+
+def match(order: Waiting, bar: Bar) -> Match | None:
+    """Where an order trades in a bar; ``None``: nowhere. A price that is touched counts as reached.
+
+    Buys, and sells upside down:
+
+    - market: at the open, with slippage.
+    - limit: at the open if that is at the limit or below, with slippage up to the limit; else at the limit if the low
+      is.
+    - stop: at the open if that is at the stop or above; else at the stop if the high is; both with slippage.
+    - stop-limit, triggered at the open or in an earlier bar: as a limit order.
+    - stop-limit, triggered inside: only if the close is at the limit or below, since it comes after the trigger
+      whatever the path; at the worst price within the limit that the bar has seen.
+
+    What is IOC trades at the open only.
+    """
+    if order.terms.order_type == "market":
+        return Match(bar.open, is_inside=False, slips=True)
+    side = 1.0 if order.lots > 0.0 else -1.0
+    found = _match_buy(order, bar if side > 0.0 else bar.mirrored(), side)
+    if found is None or (found.is_inside and order.terms.time_in_force == "IOC"):
+        return None
+    return found._replace(price=side * found.price)
+
+
+def _match_buy(order: Waiting, bar: Bar, side: float) -> Match | None:
+    """The rules of :func:`match` for an order with prices; the bar of a sell is upside down, and so are its prices."""
+    terms = order.terms
+    # Without a stop it is reached from the beginning.
+    stop = -inf if terms.stop_price is None else side * to_micro(terms.stop_price)
+    limit = inf if terms.limit_price is None else side * to_micro(terms.limit_price)
+    if terms.order_type == "stop":
+        if bar.open >= stop:
+            return Match(bar.open, is_inside=False, slips=True)
+        return Match(stop, is_inside=True, slips=True) if bar.high >= stop else None
+    if bar.open < stop and not order.is_triggered:
+        is_certain = bar.high >= stop and bar.close <= limit
+        return Match(min(limit, bar.high), is_inside=True, slips=False) if is_certain else None
+    if bar.open <= limit:
+        return Match(bar.open, is_inside=False, slips=True)
+    return Match(limit, is_inside=True, slips=False) if bar.low <= limit else None
+
+
+def triggers(order: Waiting, bar: Bar) -> bool:
+    """Whether a bar reaches the stop of a stop-limit order."""
+    if order.terms.order_type != "stop_limit" or order.terms.stop_price is None:
+        return False
+    stop = to_micro(order.terms.stop_price)
+    return bar.high >= stop if order.lots > 0.0 else bar.low <= stop
+
+
+def held_to_limit(order: Waiting, price: float, lots_per_share: float) -> float:
+    """A price after slippage (micros per lot) that is not worse than the order's limit, if it has one."""
+    if order.terms.limit_price is None:
+        return price
+    limit = to_micro(order.terms.limit_price) / lots_per_share
+    return min(price, limit) if order.lots > 0.0 else max(price, limit)
