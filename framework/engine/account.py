@@ -16,6 +16,7 @@ from framework.trading.trim import trim
 
 #: Cells (bars × tickers) valued at once.
 _VALUE_CELLS = 1 << 17
+_sum = np.add.reduce
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,14 @@ class Account:
         self.equity = np.zeros(len(panel))
         self.cash_rows = np.zeros(len(panel))
         self.valued = first
-        self._spans: list[tuple[int, int, Floats, float]] = []
-        self._span_rows = 0
         self._block = max(1, _VALUE_CELLS // max(1, len(panel.tickers)))
+        #: Rows put off: spans of them with first row, length, cash and positions each. Flat lists of numbers: an object
+        #: per span would keep the garbage collector busy.
+        self._starts: list[int] = []
+        self._lengths: list[int] = []
+        self._span_cash: list[float] = []
+        self._span_lots = np.empty((min(self._block, len(panel)) + 1, len(panel.tickers)))
+        self._span_rows = 0
         self._charged = terms.costs.commission is not None
         self._impact = terms.costs.slippage is not None and terms.costs.slippage.uses_quantity
 
@@ -75,33 +81,39 @@ class Account:
             return float(self.equity[bar])
         if start < bar:
             self._put_off(start, bar)
-        worth = float(np.add.reduce(self.closes[bar] * self.lots)) * self.unit + self.cash
+        cash = self.cash
+        worth = float(_sum(self.closes[bar] * self.lots)) * self.unit + cash
         self.equity[bar] = worth
-        self.cash_rows[bar] = self.cash
+        self.cash_rows[bar] = cash
         self.valued = bar + 1
         return worth
 
     def _put_off(self, start: int, stop: int) -> None:
         """Note what these rows (``stop`` exclusive) are worth; many short spans are valued faster together."""
-        while stop - start > self._block:
-            self._spans.append((start, start + self._block, self.lots.copy(), self.cash))
-            self.catch_up()
-            start += self._block
-        self._spans.append((start, stop, self.lots.copy(), self.cash))
-        self._span_rows += stop - start
-        if self._span_rows >= self._block:
-            self.catch_up()
+        while start < stop:
+            length = min(stop - start, self._block)
+            self._span_lots[len(self._starts)] = self.lots
+            self._starts.append(start)
+            self._lengths.append(length)
+            self._span_cash.append(self.cash)
+            self._span_rows += length
+            if self._span_rows >= self._block:
+                self.catch_up()
+            start += length
 
     def catch_up(self) -> None:
         """Value all rows that were put off."""
-        if self._spans:
-            starts, stops, lots, cash = zip(*self._spans, strict=True)
-            lengths = np.subtract(stops, starts)
-            rows = np.concatenate([np.arange(low, high) for low, high in zip(starts, stops, strict=True)])
-            self.cash_rows[rows] = np.repeat(cash, lengths)
-            held = np.add.reduce(self.closes[rows] * np.repeat(lots, lengths, axis=0), axis=1)
+        if self._starts:
+            lengths = np.array(self._lengths)
+            offsets = np.cumsum(lengths) - lengths
+            rows = np.arange(self._span_rows) + np.repeat(np.array(self._starts) - offsets, lengths)
+            self.cash_rows[rows] = np.repeat(self._span_cash, lengths)
+            lots = np.repeat(self._span_lots[: len(lengths)], lengths, axis=0)
+            held = np.add.reduce(self.closes[rows] * lots, axis=1)
             self.equity[rows] = held * self.unit + self.cash_rows[rows]
-            self._spans.clear()
+            self._starts.clear()
+            self._lengths.clear()
+            self._span_cash.clear()
             self._span_rows = 0
 
     def take_values(self, stop: int, lots_rows: Floats, cash_rows: Floats) -> None:

@@ -53,26 +53,37 @@ class Trader:
         Returns:
             cash after.
         """
-        if len(self._single) >= _PACK_AT:
+        single = self._single
+        if len(single) >= _PACK_AT:
             self._account.fills.pack()
         buys: list[_Buy] = []
-        cost = 0
+        cost, is_plain = 0, self.is_plain
         columns, sizes, buy_prices, sell_prices = cells
         for cell in range(low, high):
             column = columns[cell]
-            wanted = int(sizes[cell] * spendable + LOT_SLACK) - float(lots[column])
+            held = float(lots[column])
+            wanted = int(sizes[cell] * spendable + LOT_SLACK) - held
             if wanted > 0.0:
-                buys.append((column, wanted, buy_prices[cell]))
-                cost += round(wanted * buy_prices[cell])
+                price = buy_prices[cell]
+                buys.append((column, wanted, price))
+                cost += round(wanted * price)
             elif wanted < 0.0:
-                price = sell_prices[cell] if self._priced else self._account.price(bar + 1, column, wanted)
-                cash -= self._book(bar, column, wanted, price, lots)
+                price = sell_prices[cell]
+                if is_plain:
+                    notional = round(wanted * price)
+                    lots[column] = held + wanted
+                    single += (column, bar, bar + 1, wanted, price, notional, 0.0)
+                    cash -= notional
+                else:
+                    if not self._priced:
+                        price = self._account.price(bar + 1, column, wanted)
+                    cash -= self._book(bar, column, wanted, price, lots)
         if not buys:
             return cash
-        if self.is_plain and cost <= cash:
+        if is_plain and cost <= cash:
             for column, wanted, price in buys:
                 lots[column] += wanted
-                self._single += (column, bar, bar + 1, wanted, price, round(wanted * price), 0.0)
+                single += (column, bar, bar + 1, wanted, price, round(wanted * price), 0.0)
             return cash - cost
         return self._buy(bar, buys, lots, cash)
 

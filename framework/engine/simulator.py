@@ -127,6 +127,7 @@ class _BarStep:
     def __init__(self, account: Account, book: OrderBook, panel: Panel) -> None:
         self._account = account
         self._book = book
+        self._width = len(panel.tickers)
         with np.errstate(invalid="ignore"):
             all_open, all_known = np.all(panel.open >= MIN_PRICE, axis=1), np.all(account.closes > 0.0, axis=1)
             #: Whether orders decided at a row can be sized there and filled at the next row, whatever the ticker.
@@ -143,8 +144,8 @@ class _BarStep:
     def decide(self, row: int, ctx: Context) -> None:
         """Size and send what was asked at this row; clears the asking."""
         weights, orders = ctx.asked_weights, ctx.asked_orders
-        ctx.asked_weights = None
         if weights is not None:
+            ctx.asked_weights = None
             columns = (weights == weights).nonzero()[0]  # not NaN
             if self._book.waiting or orders or not self._at_once(row, columns, weights):
                 self._book.target_weights(row, columns, weights[columns])
@@ -154,8 +155,8 @@ class _BarStep:
                 self._book.request(row, order)
 
     def _at_once(self, row: int, columns: NDArray[np.int64], weights: Floats) -> bool:
-        """Decide and fill on arrays, if each order can trade at the next open; else do nothing and say no."""
-        if not len(columns) or not self._fillable[row]:
+        """Decide and fill at once, if each order can trade at the next open; else do nothing and say no."""
+        if not self._fillable[row]:
             return False
         if len(columns) <= FEW_ORDERS:
             return self._few_at_once(row, columns.tolist(), weights)
@@ -176,16 +177,19 @@ class _BarStep:
         return True
 
     def _few_at_once(self, row: int, columns: list[int], weights: Floats) -> bool:
-        units, buy = self._units[row], self._buy_prices[row + 1]
-        sell = buy if self._sell_prices is None else self._sell_prices[row + 1]
+        closing = row * self._width
+        opening = closing + self._width
+        unit, buy, weight_of = self._units.item, self._buy_prices.item, weights.item
         sizes, buy_prices = [], []
         for column in columns:
-            weight = weights.item(column)
+            weight = weight_of(column)
             if not 0.0 <= weight <= MAX_WEIGHT:
                 return False
-            sizes.append(weight / units.item(column))
-            buy_prices.append(buy.item(column))
-        sell_prices = buy_prices if sell is buy else [sell.item(column) for column in columns]
+            sizes.append(weight / unit(closing + column))
+            buy_prices.append(buy(opening + column))
+        sell_prices = buy_prices
+        if self._sell_prices is not None:
+            sell_prices = [self._sell_prices.item(opening + column) for column in columns]
         account, cells = self._account, (columns, sizes, buy_prices, sell_prices)
         account.cash = self._trade(row, account.spendable(row), account.lots, account.cash, cells, 0, len(columns))
         return True

@@ -51,22 +51,22 @@ class SmaCrossOnBar(Cross):
     """Long a ticker while its fast average is above its slow one; decides bar by bar, the same as ``sma_cross``."""
 
     def setup(self, ctx: SetupContext) -> None:
-        """Where the fast average is above, and where that is new."""
-        self._up = ctx.indicator("sma", period=self.fast) > ctx.indicator("sma", period=self.slow)
-        self._crossed = self._up.changed
-        self._share = self.share(ctx.tickers)
+        """The weight of a ticker follows which average is above; it is asked for when that changes."""
+        up = ctx.indicator("sma", period=self.fast) > ctx.indicator("sma", period=self.slow)
+        self._target = up * self.share(ctx.tickers)
+        self._crossed = up.changed
 
     def on_bar(self, ctx: Context) -> None:
         """Ask for the tickers that crossed, or for all."""
-        up = self._up.value
+        target = self._target.value
         if self.rebalance == "every_bar":
-            ctx.target_weights(up * self._share)
+            ctx.target_weights(target)
             return
         if self._crossed.any:
-            ctx.target_weights(np.where(self._crossed.value, up * self._share, np.nan))
+            ctx.target_weights(np.where(self._crossed.value, target, np.nan))
         for order in ctx.lapsed:
             if order.reason == "no bar":  # ask again, as the signal stands now
-                ctx.target_weights({ctx.tickers[order.ticker]: self._share if up[order.ticker] else 0.0})
+                ctx.target_weights({ctx.tickers[order.ticker]: target[order.ticker]})
 
 
 def _again(changed: Mask, missing: Mask) -> Mask:
