@@ -221,9 +221,11 @@ class Proposal:
         """Shrink orders until no resulting position is above ``shares`` ``(N,)`` either way: resting orders first."""
         _check(bool(np.all(shares >= 0.0)), f"cap() was given {shares!r}; allowed: 0 or more shares per ticker")
         resting = [np.arange(len(self.orders)) == order for order in np.flatnonzero(self.is_resting)]
-        # Twice: a resting order that reduced what is now cut may have become one that increases.
-        for group in 2 * [*reversed(resting), *reversed(self._groups[:-1])]:
-            self._cap(group, shares, reason)
+        before = None
+        while before is not self.orders:  # again: what reduced an order that is cut now may have come to increase
+            before = self.orders
+            for group in (*reversed(resting), *reversed(self._groups[:-1])):
+                self._cap(group, shares, reason)
 
     def _cap(self, group: NDArray[np.bool_], shares: Floats, reason: Reason) -> None:
         resulting = self.resulting
@@ -261,7 +263,7 @@ class Proposal:
         kept[changed] = np.minimum(size[changed], np.maximum(cut_down, floor[changed]))
         reducing = self._split().reducing
         for order in np.flatnonzero(kept < size).tolist():
-            said = reason if isinstance(reason, str) else reason(int(self.columns[order]))
+            said = reason(int(self.columns[order])) if callable(reason) else reason
             self._record(order, size[order] - kept[order], said, is_blocked=bool(kept[order] < reducing[order]))
         draft.left = _read_only(np.copysign(kept, self.orders) + 0.0)  # no −0
         draft.split = None

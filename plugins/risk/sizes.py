@@ -4,11 +4,13 @@ from collections.abc import Callable
 from typing import Annotated
 
 import numpy as np
+from numpy.typing import NDArray
 
 from framework import Ge, Gt, Proposal, RiskRule, hookimpl
 
 #: A value is over its limit when it is more than this fraction beyond; less is float noise.
 NOISE = 1e-9
+Mask = NDArray[np.bool_]
 #: How often orders are scaled down towards a limit before all of their increase is refused.
 ATTEMPTS = 8
 
@@ -25,7 +27,7 @@ class MaxGross(RiskRule):
             return _over(proposal.gross, self.limit * max(proposal.equity, 0.0))
 
         reason = f"{_share(proposal.gross, proposal):.4g} > {self.limit:g}"
-        _scale_down(proposal, excess, np.ones(len(proposal.orders), dtype=np.bool_), reason)
+        _scale_down(proposal, excess, lambda: np.ones(len(proposal.orders), dtype=np.bool_), reason)
         if excess():
             proposal.note("over limit by price", f"{_share(proposal.gross, proposal):.4g} > {self.limit:g}")
 
@@ -45,7 +47,7 @@ class MaxNet(RiskRule):
             return _over(abs(proposal.net), self.limit * max(proposal.equity, 0.0))
 
         reason = f"{_share(proposal.net, proposal):.4g} beyond {self.limit:g}"
-        _scale_down(proposal, excess, np.sign(proposal.orders) == np.sign(proposal.net), reason)
+        _scale_down(proposal, excess, lambda: np.sign(proposal.orders) == np.sign(proposal.net), reason)
         if excess():
             proposal.note("over limit by price", f"{_share(proposal.net, proposal):.4g} beyond {self.limit:g}")
 
@@ -106,16 +108,16 @@ def _share(value: float, proposal: Proposal) -> float:
     return value / proposal.equity if proposal.equity > 0.0 else float("inf")
 
 
-def _scale_down(proposal: Proposal, excess: Callable[[], float], orders: np.ndarray, reason: str) -> None:
-    """Scale what increases in these orders by one factor, so that nothing is in excess if that can be."""
-    for attempt in range(ATTEMPTS):
-        too_much = excess()
+def _scale_down(proposal: Proposal, excess: Callable[[], float], guilty: Callable[[], Mask], reason: str) -> None:
+    """Scale what increases in the guilty orders by one factor, so that nothing is in excess if that can be."""
+    for _ in range(ATTEMPTS):
+        too_much, orders = excess(), guilty()
         growth = float(np.add.reduce((proposal.increasing * proposal.prices[proposal.columns])[orders]))
         if not too_much or not growth:
             return
         # Once is enough, but where orders of both sides wait for one ticker.
-        factor = 0.0 if attempt == ATTEMPTS - 1 else max(0.0, 1.0 - too_much / growth)
-        proposal.scale(factor, reason, orders)
+        proposal.scale(max(0.0, 1.0 - too_much / growth), reason, orders)
+    proposal.scale(0.0, reason)
 
 
 @hookimpl
