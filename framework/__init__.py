@@ -7,13 +7,24 @@ if TYPE_CHECKING:
     from annotated_types import Ge, Gt, Le, Lt
 
     from framework.data.source import DataSource
-    from framework.errors import ConfigError, DataError, EngineError, RiskRuleError, SourceError, StrategyError
+    from framework.errors import (
+        BrokerError,
+        BrokerUnavailable,
+        ConfigError,
+        DataError,
+        DuplicateOrder,
+        EngineError,
+        OrderRejected,
+        RiskRuleError,
+        SourceError,
+        StrategyError,
+    )
     from framework.hookspecs import hookimpl
     from framework.model.bars import Bars, CorporateAction
     from framework.model.money import Number
     from framework.model.panel import Floats, Panel
     from framework.trading import indicators
-    from framework.trading.broker import Broker
+    from framework.trading.broker import Broker, BrokerAccount, BrokerOrder, Exchange, Execution, Report, Ticket
     from framework.trading.context import Context, SetupContext
     from framework.trading.costs import CommissionModel, Costs, SlippageModel, larger
     from framework.trading.indicator import Indicator
@@ -28,6 +39,10 @@ __version__ = "0.1.0"
 _HOME = {
     "Bars": "framework.model.bars",
     "Broker": "framework.trading.broker",
+    "BrokerAccount": "framework.trading.broker",
+    "BrokerError": "framework.errors",
+    "BrokerOrder": "framework.trading.broker",
+    "BrokerUnavailable": "framework.errors",
     "CommissionModel": "framework.trading.costs",
     "ConfigError": "framework.errors",
     "Context": "framework.trading.context",
@@ -35,7 +50,10 @@ _HOME = {
     "Costs": "framework.trading.costs",
     "DataError": "framework.errors",
     "DataSource": "framework.data.source",
+    "DuplicateOrder": "framework.errors",
     "EngineError": "framework.errors",
+    "Exchange": "framework.trading.broker",
+    "Execution": "framework.trading.broker",
     "Floats": "framework.model.panel",
     "Ge": "annotated_types",
     "Gt": "annotated_types",
@@ -43,9 +61,11 @@ _HOME = {
     "Le": "annotated_types",
     "Lt": "annotated_types",
     "Number": "framework.model.money",
+    "OrderRejected": "framework.errors",
     "Panel": "framework.model.panel",
     "Plugin": "framework.trading.plugin",
     "Proposal": "framework.trading.proposal",
+    "Report": "framework.trading.broker",
     "RiskRule": "framework.trading.risk",
     "RiskRuleError": "framework.errors",
     "SetupContext": "framework.trading.context",
@@ -53,6 +73,7 @@ _HOME = {
     "SourceError": "framework.errors",
     "Strategy": "framework.trading.strategy",
     "StrategyError": "framework.errors",
+    "Ticket": "framework.trading.broker",
     "hookimpl": "framework.hookspecs",
     "indicators": "framework.trading",
     "larger": "framework.trading.costs",
@@ -62,6 +83,10 @@ _HOME = {
 __all__ = [
     "Bars",
     "Broker",
+    "BrokerAccount",
+    "BrokerError",
+    "BrokerOrder",
+    "BrokerUnavailable",
     "CommissionModel",
     "ConfigError",
     "Context",
@@ -69,7 +94,10 @@ __all__ = [
     "Costs",
     "DataError",
     "DataSource",
+    "DuplicateOrder",
     "EngineError",
+    "Exchange",
+    "Execution",
     "Floats",
     "Ge",
     "Gt",
@@ -77,9 +105,11 @@ __all__ = [
     "Le",
     "Lt",
     "Number",
+    "OrderRejected",
     "Panel",
     "Plugin",
     "Proposal",
+    "Report",
     "RiskRule",
     "RiskRuleError",
     "SetupContext",
@@ -87,6 +117,7 @@ __all__ = [
     "SourceError",
     "Strategy",
     "StrategyError",
+    "Ticket",
     "hookimpl",
     "indicators",
     "larger",

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -24,15 +24,19 @@ from framework.errors import ConfigError
 from framework.model.money import FRACTIONAL, WHOLE
 from framework.model.result import PortfolioResult, RunResult
 from framework.plugin_manager import PluginManager
+from framework.trading.broker import Broker
 from framework.trading.costs import Costs
 from framework.trading.indicator import Indicator
 from framework.trading.strategy import Strategy, style
 
 if TYPE_CHECKING:
+    from framework.books.open import Identity
+    from framework.data.feed import Feed
     from framework.data.load import LoadReport
     from framework.data.panels import LoadedPanel
     from framework.data.source import DataSource
     from framework.db.database import Database
+    from framework.engine.worker import Assignment
 
 #: Called with (what is being done, how much is done, how much there is).
 Progress = Callable[[str, float, float], None]
@@ -57,7 +61,8 @@ class Plan:
             check_calendar(config.calendar)
         self.source: DataSource = self._make("data source", config.data_source, ("data_source",))
         self.source.bind(loaded.path.parent)
-        self.costs: Costs = self._make("broker", config.broker, ("broker",)).costs()
+        self.broker: Broker = self._make("broker", config.broker, ("broker",))
+        self.costs: Costs = self.broker.costs()
         for portfolio in config.portfolios:
             style(self.strategy(portfolio))
         if config.report.benchmark is not None:
@@ -108,14 +113,50 @@ class Plan:
         memory = declared_memory(self.strategy(portfolio), portfolio.tickers, self.config.interval, self.indicator)
         return max(portfolio.lookback, memory)
 
-    def job(self, portfolio: Portfolio, data: LoadedPanel, strategy: Strategy, name: str, schedule: str) -> Simulation:
-        """The simulation of a strategy with the portfolio's money on its data."""
-        terms = Terms(
+    def _terms(self, portfolio: Portfolio) -> Terms:
+        return Terms(
             opening_cash=portfolio.cash or 0.0,
             lots_per_share=WHOLE if portfolio.lots == "whole" else FRACTIONAL,
             cash_buffer=portfolio.cash_buffer,
             costs=self.costs,
         )
+
+    def feed(self, adjusted_as_of: date | None = None, *, trade_adjusted: bool = False) -> Feed:
+        """The market as the live engine reads it, for all portfolios."""
+        from framework.data.feed import Feed
+
+        config = self.config
+        bars = 1 + max(self.warmup_bars(portfolio) for portfolio in config.portfolios)
+        return Feed(
+            self.source,
+            self.tickers,
+            config.interval,
+            config.calendar,
+            config.adjust,
+            bars,
+            adjusted_as_of=adjusted_as_of,
+            trade_adjusted=trade_adjusted,
+        )
+
+    def assignment(self, portfolio: Portfolio, identity: Identity) -> Assignment:
+        """A portfolio as a worker of the live engine runs it."""
+        from framework.engine.worker import Assignment
+
+        return Assignment(
+            identity=identity,
+            tickers=portfolio.tickers,
+            make_strategy=lambda: self.strategy(portfolio),
+            strategy_name=portfolio.strategy.name,
+            make_indicator=self.indicator,
+            schedule=portfolio.schedule,
+            lookback=self.warmup_bars(portfolio) + 1,
+            terms=self._terms(portfolio),
+            broker=self.broker,
+            code_hash=self.manager.get("strategy", portfolio.strategy.name).source_hash,
+        )
+
+    def job(self, portfolio: Portfolio, data: LoadedPanel, strategy: Strategy, name: str, schedule: str) -> Simulation:
+        """The simulation of a strategy with the portfolio's money on its data."""
         return Simulation(
             portfolio_id=portfolio.id,
             strategy=strategy,
@@ -125,7 +166,7 @@ class Plan:
             first=data.first,
             raw_close=data.raw_close,
             schedule=schedule,
-            terms=terms,
+            terms=self._terms(portfolio),
             make_indicator=self.indicator,
             currency=portfolio.currency,
         )
@@ -254,11 +295,15 @@ def _replay(plan: Plan, database: Database, done: list[_Simulated], progress: Pr
     Raises:
         ParityError: they differ.
     """
+    from framework.books.open import Identity
+    from framework.data.coming import Coming
     from framework.db.scratch import scratch_schema
     from framework.engine.replay import Replayed, compare, replay
 
     size = plan.config.database.pool
     name = f"replay_{datetime.now(UTC):%Y%m%d%H%M%S}_{uuid4().hex[:6]}"
+    coming = Coming(plan.config.calendar, plan.config.interval, plan.source.settle)
+    feed = plan.feed(adjusted_as_of=plan.end, trade_adjusted=True)
     with scratch_schema(database.url, name, size.min, size.max) as books:
 
         def task(portfolio: Portfolio, simulated: _Simulated) -> Callable[[Callable[[], None]], Replayed]:
@@ -267,8 +312,8 @@ def _replay(plan: Plan, database: Database, done: list[_Simulated], progress: Pr
                     progress(f"replay {portfolio.id}", bars, total)
                     checkpoint()
 
-                lookback = plan.warmup_bars(portfolio) + 1
-                replay(simulated.job, lambda: plan.strategy(portfolio), books, lookback, told)
+                identity = Identity(portfolio.id, "replay", "simulated", portfolio.id, portfolio.currency)
+                replay(simulated.job, plan.assignment(portfolio, identity), books, feed, coming, told)
                 return compare(books, simulated.result)
 
             return work

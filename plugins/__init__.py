@@ -3,6 +3,7 @@
 #: The modules of this package that hold plugins, relative to it; each is imported on its own.
 PLUGIN_MODULES = (
     ".brokers.costs",
+    ".brokers.paper",
     ".brokers.simulated",
     ".data_sources.csv_files",
     ".data_sources.sample",

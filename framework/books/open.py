@@ -47,6 +47,7 @@ def open_portfolio(pool: Pool, identity: Identity) -> bool:
     """
     with pool.transaction() as connection:
         opened = execute(connection, "open_portfolio", asdict(identity)) == 1
+        execute(connection, "open_account", {"broker": identity.broker, "account": identity.account})
         check_portfolio(connection, identity)
     return opened
 

@@ -24,7 +24,12 @@ def catch_up(connection: Connection, portfolio_id: str, lots: Lots) -> None:
 
 
 def value(
-    pool: Pool, portfolio_id: str, marks: Mapping[str, Mark], lots: Lots, clock: datetime | None = None
+    pool: Pool,
+    portfolio_id: str,
+    marks: Mapping[str, Mark],
+    lots: Lots,
+    clock: datetime | None = None,
+    bar_timestamp: datetime | None = None,
 ) -> Valuation:
     """Value a portfolio and write it down.
 
@@ -34,9 +39,10 @@ def value(
         marks: a price for every ticker held; others are ignored.
         lots: of this portfolio, kept by the caller from one valuation to the next; is brought up to date.
         clock: the engine's moment (aware); ``None``: the database's clock.
+        bar_timestamp: of the newest bar that the marks come from; a bar is valued once, later calls change nothing.
 
     Returns:
-        the row written; ``timestamp`` is its booking time.
+        the row; ``timestamp`` is its booking time.
 
     Raises:
         DataError: a held ticker has no usable price.
@@ -48,11 +54,16 @@ def value(
     with pool.connection() as connection:
         catch_up(connection, portfolio_id, lots)  # the long part, if there is one, without the lock
     with pool.transaction(isolation="read committed") as connection:
-        return _value_in(connection, portfolio_id, marks, lots, clock)
+        return _value_in(connection, portfolio_id, marks, lots, clock, bar_timestamp)
 
 
 def _value_in(
-    connection: Connection, portfolio_id: str, marks: Mapping[str, Mark], lots: Lots, clock: datetime | None
+    connection: Connection,
+    portfolio_id: str,
+    marks: Mapping[str, Mark],
+    lots: Lots,
+    clock: datetime | None,
+    bar_timestamp: datetime | None,
 ) -> Valuation:
     account = read_locked(connection, [portfolio_id], clock).accounts[portfolio_id]
     catch_up(connection, portfolio_id, lots)
@@ -63,7 +74,7 @@ def _value_in(
         )
     profit = lots.profit(marks)
     require_identity(profit, portfolio_id)
-    valuation = Valuation(timestamp=account.next_time(), **asdict(profit))
+    valuation = Valuation(timestamp=account.next_time(), **asdict(profit), bar_timestamp=bar_timestamp)
     execute(connection, "insert_valuation", {"portfolio_id": portfolio_id, **asdict(valuation)})
     return valuation
 

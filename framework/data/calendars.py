@@ -100,7 +100,7 @@ def sessions(calendar: str, start: date, end: date) -> Dates:
     Raises:
         ConfigError: the calendar is unknown, or does not know these dates.
     """
-    return _cover(calendar, start, end).dates
+    return covering(calendar, start, end).dates
 
 
 def outside_sessions(calendar: str, interval: str, timestamps: Times) -> Mask:
@@ -161,7 +161,7 @@ def reading_span(calendar: str, interval: str, start: date, end: date) -> tuple[
         ConfigError: the calendar is unknown, or does not know these dates.
         DataError: there is no session between the two dates.
     """
-    known = _cover(calendar, start, end)
+    known = covering(calendar, start, end)
     if not len(known.dates):
         raise DataError(f"calendar {calendar} has no session from {start} to {end}; choose a longer span")
     if interval == "1d":
@@ -215,10 +215,10 @@ def _place(known: Sessions, interval: str, timestamps: Times) -> tuple[NDArray[n
 def _around(calendar: str, timestamps: Times) -> Sessions:
     """The sessions that rising ``timestamps`` can belong to, and at least one after them."""
     margin = timedelta(days=2)  # exchange dates differ from UTC dates by a day at most
-    return _cover(calendar, _date(timestamps[0]), _date(timestamps[-1]), margin, following=1)
+    return covering(calendar, _date(timestamps[0]), _date(timestamps[-1]), margin, following=1)
 
 
-def _cover(calendar: str, start: date, end: date, margin: timedelta = timedelta(0), following: int = 0) -> Sessions:
+def covering(calendar: str, start: date, end: date, margin: timedelta = timedelta(0), following: int = 0) -> Sessions:
     """The sessions from ``start`` − ``margin`` to ``end`` + ``margin``, and as many ``following`` them."""
     known = _known(calendar, start, end)
     low, high = _date(known.dates[0]), _date(known.dates[-1])

@@ -1,4 +1,4 @@
-"""A scratch schema: the same tables, empty, beside the real ones, for as long as a replay takes."""
+"""A scratch schema: the same books, empty, beside the real ones, for as long as a replay takes."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ from psycopg2.extensions import make_dsn
 from framework.db import migrate
 from framework.db.pool import Pool
 
+#: Market data is not of the books: a replay reads what is there (trading-rules 1).
+SHARED = ("market_data", "market_data_version", "market_data_coverage", "corporate_actions", "instruments")
+
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 @contextmanager
-def scratch_schema(url: str, name: str, pool_min: int, pool_max: int) -> Iterator[Pool]:
-    """A pool whose connections see only the migrated, empty schema ``name``; it is dropped at the end.
+def scratch_schema(url: str, name: str, pool_min: int, pool_max: int, keep: bool = False) -> Iterator[Pool]:
+    """A pool whose connections see empty books in the schema ``name``, and the market data; it is dropped at the end.
 
     Args:
         url: of the database.
         name: lower case letters, digits, ``_``; must not exist.
         pool_min, pool_max: connections.
+        keep: leave the schema where it is.
 
     Raises:
         ValueError: the name.
@@ -34,17 +38,29 @@ def scratch_schema(url: str, name: str, pool_min: int, pool_max: int) -> Iterato
     try:
         _execute(admin, "CREATE SCHEMA {}", name)
         try:
-            pool = Pool(make_dsn(url, options=f"-c search_path={name}"), pool_min, pool_max)
+            _migrate(url, name)
+            pool = Pool(make_dsn(url, options=f"-c search_path={name},public"), pool_min, pool_max)
             try:
-                with pool.connection() as connection:
-                    migrate.upgrade(connection)
                 yield pool
             finally:
                 pool.close()
         finally:
-            _execute(admin, "DROP SCHEMA {} CASCADE", name)
+            if not keep:
+                _execute(admin, "DROP SCHEMA {} CASCADE", name)
     finally:
         admin.close()
+
+
+def _migrate(url: str, name: str) -> None:
+    """All migrations, and then without the tables that are shared."""
+    pool = Pool(make_dsn(url, options=f"-c search_path={name}"), 1, 1)
+    try:
+        with pool.connection() as connection:
+            migrate.upgrade(connection)
+        for table in SHARED:
+            _execute(pool, "DROP TABLE {} CASCADE", table)
+    finally:
+        pool.close()
 
 
 def _execute(pool: Pool, statement: str, name: str) -> None:

@@ -31,7 +31,7 @@ class PortfolioState:
 
 @dataclass(frozen=True)
 class Valuation:
-    """A row of ``pnl_book``; money in the portfolio's currency."""
+    """A row of ``pnl_book``; money in the portfolio's currency. ``bar_timestamp``: of the newest bar that it saw."""
 
     timestamp: datetime
     notional: Decimal
@@ -40,6 +40,7 @@ class Valuation:
     unrealised: Decimal
     income: Decimal
     costs: Decimal
+    bar_timestamp: datetime | None = None
 
 
 def read_state(connection: Connection, portfolio_id: str) -> PortfolioState:

@@ -13,15 +13,17 @@ from framework.books.entries import CashMovement
 from framework.books.journal import read_books_id
 from framework.books.keys import opening_key
 from framework.books.ledger import book
-from framework.books.open import Identity, open_portfolio
+from framework.books.open import open_portfolio
 from framework.books.state import read_portfolio
+from framework.data.coming import Coming
+from framework.data.feed import Feed
 from framework.db.pool import Pool
 from framework.db.queries import fetch_all
 from framework.engine.simulator import Simulation
-from framework.engine.worker import Worker
+from framework.engine.worker import Assignment, Worker
 from framework.errors import ParityError
 from framework.model.result import PortfolioResult
-from framework.trading.strategy import Strategy
+from framework.model.timeline import moment
 
 _CENT = Decimal("0.01")
 
@@ -38,39 +40,44 @@ class Replayed:
 
 def replay(
     job: Simulation,
-    make_strategy: Callable[[], Strategy],
+    assignment: Assignment,
     pool: Pool,
-    lookback: int,
+    feed: Feed,
+    coming: Coming,
     progress: Callable[[int, int], None],
 ) -> None:
-    """Run a portfolio through the books, bar by bar.
+    """Run a portfolio through the books, bar by bar: a cycle of the live engine at each moment at which a bar is known.
 
     Args:
         job: as backtested.
-        make_strategy: a fresh strategy object.
+        assignment: the same, as a worker runs it.
         pool: of scratch books.
-        lookback: bars that a decision sees.
+        feed: of the market, adjusted as the backtest's panel was.
+        coming: the calendar.
         progress: is told (bars done, bars in all).
 
     Raises:
         EngineError: of the strategy or the books.
     """
-    identity = Identity(job.portfolio_id, "replay", "simulated", "replay", job.currency)
-    open_portfolio(pool, identity)
+    open_portfolio(pool, assignment.identity)
     _deposit(pool, job)
-    worker = Worker(job, make_strategy, pool, identity, read_books_id(pool), lookback)
-    bars = len(job.panel) - job.first
-    for row in range(job.first, len(job.panel)):
-        progress(row - job.first, bars)
-        worker.step(row)
-    progress(bars, bars)
+    moments = [moment(stamp) for stamp in job.timeline.available[job.first :]]
+    now = moments[:1]
+
+    def clock() -> datetime:
+        return now[0]
+
+    worker = Worker(assignment, pool, feed, coming, clock, clock, read_books_id(pool))
+    for bar, now[0] in enumerate(moments):
+        progress(bar, len(moments))
+        worker.cycle()
+    progress(len(moments), len(moments))
 
 
 def _deposit(pool: Pool, job: Simulation) -> None:
-    if not job.terms.opening_cash:
+    if not job.terms.opening_cash or job.first == len(job.panel):
         return
-    opens: datetime = job.timeline.opens[job.first].astype("datetime64[us]").item()
-    before = opens.replace(tzinfo=UTC) - timedelta(seconds=1)
+    before = moment(job.timeline.opens[job.first]) - timedelta(seconds=1)
     session: date = job.timeline.session[job.first].item()
     deposit = CashMovement(
         portfolio_id=job.portfolio_id,

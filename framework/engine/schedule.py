@@ -12,11 +12,14 @@ from framework.model.panel import Floats
 from framework.model.timeline import SCHEDULES, Timeline
 
 
-def decision_rows(schedule: str, timeline: Timeline, first: int) -> NDArray[np.int64]:
+def decision_rows(
+    schedule: str, timeline: Timeline, first: int, last_of_session: NDArray[np.bool_] | None = None
+) -> NDArray[np.int64]:
     """The rows from ``first`` on at whose close a portfolio decides, rising.
 
     ``daily``: the session's last bar; ``weekly`` and ``monthly``: the last bar of the calendar's week (Monday on) or
-    month.
+    month. ``last_of_session`` says which bars end a session, where the newest one may still be followed by others of
+    its session (default: the timeline is complete).
 
     Raises:
         NotBuiltYet: cron text.
@@ -27,7 +30,7 @@ def decision_rows(schedule: str, timeline: Timeline, first: int) -> NDArray[np.i
         raise NotBuiltYet(
             f"schedule {schedule!r}: cron schedules are not in this version; use one of {', '.join(SCHEDULES)}"
         )
-    last = timeline.last_of_session()
+    last = timeline.last_of_session() if last_of_session is None else last_of_session.copy()
     if schedule != "daily":
         period = _period(timeline.session, schedule)
         ends = period != _period(timeline.next_session, schedule)

@@ -1,284 +1,331 @@
-"""One portfolio on its books: trade what is open, value, decide. The same rules as the simulator's, on PostgreSQL.
+"""One portfolio on its books: settle what was sent, value, decide, send. The same rules as the simulator's.
 
-Everything that a step needs is read from the database, and everything that it does is committed before the next: a
-worker that is killed and started again goes on from the books.
+Everything that a cycle needs is read from the database, and everything that it does is committed before the next step:
+a worker that is killed and started again goes on from the books.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from framework.books import journal
-from framework.books.entries import Fill
-from framework.books.keys import fill_key
-from framework.books.ledger import book_in, lock
+from framework.books.journal import Guard, LastDecision, LiveOrder
 from framework.books.lots import Lots, Mark
 from framework.books.open import Identity
-from framework.books.state import PortfolioState, read_state
+from framework.books.state import PortfolioState, Valuation, read_latest_valuation, read_state
 from framework.books.valuation import value
+from framework.data.coming import Coming
+from framework.data.feed import Feed
+from framework.data.window import Window
 from framework.db.pool import Pool
 from framework.db.retry import retry
-from framework.db.types import Connection
-from framework.engine.account import Account
-from framework.engine.orders import REPLACED, OrderBook, Waiting
+from framework.engine.account import Account, Terms
+from framework.engine.desk import Desk
+from framework.engine.gateway import Filled, Gateway
+from framework.engine.halts import halts_in_force
+from framework.engine.paper import Bars, PaperAccount
 from framework.engine.schedule import decision_rows, gather_missed
-from framework.engine.simulator import Simulation
-from framework.errors import BookingError
-from framework.model.money import MICRO, exact_decimal
-from framework.model.panel import Panel
+from framework.errors import BookingError, EngineError, StrategyError
 from framework.model.result import Unfilled
-from framework.trading.context import Context, Cursor, SetupContext
+from framework.model.timeline import moment, stamp
+from framework.trading.broker import Broker, BrokerAccount
+from framework.trading.context import Context, Cursor, IndicatorMaker, SetupContext
+from framework.trading.costs import Costs
 from framework.trading.strategy import Strategy, style
 
-_ZERO = Decimal(0)
+
+@dataclass(frozen=True, eq=False)
+class Assignment:
+    """What a worker runs.
+
+    Attributes:
+        identity: whose books.
+        tickers: what the strategy sees and may trade.
+        make_strategy: a fresh strategy object for each decision, since nothing may be kept on it between bars.
+        strategy_name: its registered name.
+        make_indicator: indicator from name and parameters.
+        schedule: ``every_bar``, ``daily``, ``weekly`` or ``monthly``.
+        lookback: bars that a decision sees.
+        terms: lots, buffer, costs.
+        broker: where orders go.
+        config_hash, code_hash: noted with each decision.
+    """
+
+    identity: Identity
+    tickers: tuple[str, ...]
+    make_strategy: Callable[[], Strategy]
+    strategy_name: str
+    make_indicator: IndicatorMaker
+    schedule: str
+    lookback: int
+    terms: Terms
+    broker: Broker
+    config_hash: str | None = None
+    code_hash: str | None = None
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who is told what a worker does; each call comes after the commit that it speaks of."""
+
+    filled: Callable[[Identity, Filled], None] = lambda identity, filled: None
+    ended: Callable[[Identity, LiveOrder, str | None], None] = lambda identity, order, reason: None
+    decided: Callable[[Identity, journal.Decision], None] = lambda identity, decision: None
+    valued: Callable[[Identity, Valuation], None] = lambda identity, valuation: None
+
+
+@dataclass(frozen=True, eq=False)
+class StrategyData:
+    """What a decision is made on: market window, cash and positions, latest valuation, journal: all of one moment."""
+
+    now: datetime
+    window: Window
+    state: PortfolioState
+    valuation: Valuation | None
+    orders: tuple[LiveOrder, ...]
+    last: LastDecision | None
+    halted_by: str | None
 
 
 class Worker:
-    """Runs one portfolio, bar by bar.
+    """Runs the cycles of one portfolio.
 
     Args:
-        job: what to run; its own strategy object is not used.
-        make_strategy: a fresh strategy object for each decision, since nothing may be kept on it between bars.
+        assignment: what to run.
         pool: of the books.
-        identity: whose books.
+        feed: of the market.
+        coming: the calendar from now on.
+        clock: the engine's moment.
+        booking_clock: that of the ledger; gives ``None`` for the database's.
         books_id: of these books.
-        lookback: bars that a decision sees.
+        guard: makes sure that this engine may decide and send.
+        watcher: is told what happens.
     """
 
     def __init__(
         self,
-        job: Simulation,
-        make_strategy: Callable[[], Strategy],
+        assignment: Assignment,
         pool: Pool,
-        identity: Identity,
+        feed: Feed,
+        coming: Coming,
+        clock: Callable[[], datetime],
+        booking_clock: Callable[[], datetime | None],
         books_id: str,
-        lookback: int,
+        guard: Guard | None = None,
+        watcher: Watcher | None = None,
     ) -> None:
-        self._job, self._make_strategy, self._pool = job, make_strategy, pool
-        self._identity, self._books_id, self._lookback = identity, books_id, lookback
-        self._rows = set(decision_rows(job.schedule, job.timeline, job.first).tolist())
-        self._last_of_session = job.timeline.last_of_session()
+        self.assignment = assignment
+        self._identity, self._pool, self._feed, self._coming = assignment.identity, pool, feed, coming
+        self._clock, self._booking_clock, self._books_id, self._guard = clock, booking_clock, books_id, guard
+        self._watcher = watcher or Watcher()
         self._lots = Lots()
+        self._data: StrategyData | None = None
+        identity = self._identity
+        self._gateway = Gateway(
+            pool,
+            assignment.broker.connect(self),
+            identity,
+            clock,
+            booking_clock,
+            guard,
+            lambda filled: self._watcher.filled(identity, filled),
+            lambda order, reason: self._watcher.ended(identity, order, reason),
+        )
 
-    def step(self, row: int) -> None:
-        """One bar, in the order of events of trading-rules 3: fills at its open, value and decision at its close."""
-        self.trade(row)
-        self.value(row)
-        if row in self._rows:
-            self.decide(row)
+    # What a broker that fills orders itself is offered (trading.broker.Exchange).
 
-    # Fills.
+    def paper_account(self, costs: Costs) -> BrokerAccount:
+        """An account that fills at the bars of the data source, with these costs."""
+        terms = replace(self.assignment.terms, costs=costs)
+        identity = self._identity
+        return PaperAccount(self._pool, identity.account, identity.portfolio_id, terms, self._known_bars, self._clock)
 
-    def trade(self, row: int) -> None:
-        """Let the open orders trade at the open of ``row``, and book what fills, with the orders' ends, in one go."""
-        now = _moment(self._job.timeline.opens[row])
+    def _known_bars(self) -> Bars:
+        data = self._data
+        assert data is not None, "an account is used within a cycle"
+        return Bars(data.window, self._coming.last_of_session(data.window.timeline))
 
-        def once() -> None:
-            with self._pool.transaction(isolation="read committed") as connection:
-                # Locked first: what cash covers is decided on what no one else can change meanwhile.
-                lock(connection, [self._identity.portfolio_id])
-                seen = self._read(connection)
-                if not seen.orders:
-                    return
-                desk = self._desk(seen, row)
-                desk.book.run_to(desk.last)
-                session: date = self._job.timeline.session[row].item()
-                fills = desk.fills(self._identity, now, session)
-                if fills:
-                    book_in(connection, fills, now)
-                journal.settle(connection, desk.ends(), now)
+    # A cycle.
 
-        retry(once)
+    def cycle(self) -> StrategyData:
+        """Do what is due now; what was done before is not done again.
+
+        Returns:
+            what the cycle has seen last.
+
+        Raises:
+            StrategyError: the strategy failed; nothing of its decision is written.
+            EngineError: anything else; every step that was committed stands, and the next cycle goes on from there.
+        """
+        data = self.get_data()
+        if data.orders:
+            if self._gateway.settle(data.orders):
+                data = self.get_data()
+            self._gateway.send(data.orders)
+        if not len(data.window.signal):
+            return data
+        self._value(data)
+        if data.halted_by is None and self._is_due(data) and self._decide(data):
+            with self._pool.connection() as connection:
+                orders = journal.read_live_orders(connection, self._identity.portfolio_id)
+            self._gateway.send(orders)
+        return data
+
+    def get_data(self) -> StrategyData:
+        """Market window, cash and positions, latest valuation, and the journal, in one read-only transaction.
+
+        Raises:
+            BookingError: the portfolio has no cash.
+            DatabaseError: nothing was read.
+        """
+
+        def once() -> StrategyData:
+            assignment, portfolio_id, now = self.assignment, self._identity.portfolio_id, self._clock()
+            with self._pool.transaction(read_only=True, isolation="repeatable read") as connection:
+                market = self._feed.refresh(connection, now)
+                state = read_state(connection, portfolio_id)
+                orders = journal.read_live_orders(connection, portfolio_id)
+                last = journal.read_last_decision(connection, portfolio_id)
+                valuation = read_latest_valuation(connection, portfolio_id)
+                halts = halts_in_force(connection, portfolio_id)
+            if state.cash is None:
+                raise BookingError(f"portfolio {portfolio_id!r} has no cash in the books; deposit some first")
+            window = market.window(assignment.tickers, assignment.lookback)
+            return StrategyData(now, window, state, valuation, orders, last, halts[0].reason if halts else None)
+
+        self._data = retry(once)
+        return self._data
+
+    def cancel_open_orders(self, reason: str) -> tuple[LiveOrder, ...]:
+        """Take back every order that has not ended; those that are still open then."""
+        self._gateway.cancel(self.get_data().orders, reason)
+        self._gateway.settle(self.get_data().orders)
+        return self.get_data().orders
 
     # Value.
 
-    def value(self, row: int) -> None:
-        """Write what the portfolio is worth at the close of ``row``."""
-        job = self._job
-        window = self._window(row)
-        closes = Account(window, job.terms, len(window)).closes[-1]
-        marks = {ticker: Mark(_exact(close)) for ticker, close in zip(job.panel.tickers, closes, strict=True) if close}
-        value(self._pool, self._identity.portfolio_id, marks, self._lots, _moment(job.timeline.available[row]))
+    def _value(self, data: StrategyData) -> None:
+        """Write what the portfolio is worth at the newest bar, once."""
+        bar = moment(data.window.timeline.timestamps[-1])
+        valued_at = None if data.valuation is None else data.valuation.bar_timestamp
+        if valued_at is not None and valued_at >= bar:
+            return
+        panel = data.window.trade
+        closes = Account(panel, self.assignment.terms, len(panel)).closes[-1].tolist()
+        marks = {ticker: Mark(_exact(close)) for ticker, close in zip(panel.tickers, closes, strict=True) if close}
+        valuation = value(self._pool, self._identity.portfolio_id, marks, self._lots, self._booking_clock(), bar)
+        self._watcher.valued(self._identity, valuation)
 
     # Decisions.
 
-    def decide(self, row: int) -> None:
-        """Ask the strategy about the close of ``row`` and commit what it wants."""
-        portfolio_id = self._identity.portfolio_id
-        due_at = _moment(self._job.timeline.available[row])
-        with self._pool.transaction(read_only=True, isolation="repeatable read") as connection:
-            seen = self._read(connection)
-            last = journal.read_last_decision(connection, portfolio_id)
-        if last is not None and last.due_at >= due_at:
-            return
-        desk = self._desk(seen, row)
-        state = self._ask(desk, last, row)
-        intents = desk.intents(self._books_id, portfolio_id, due_at)
-        bar = _moment(self._job.timeline.timestamps[row])
-        journal.decide(self._pool, portfolio_id, due_at, bar, state, intents, desk.ends())
+    def _is_due(self, data: StrategyData) -> bool:
+        """Whether the newest bar of the schedule is still to be decided on, and not too late."""
+        clock = data.window.timeline
+        rows = decision_rows(self.assignment.schedule, clock, 0, self._coming.last_of_session(clock))
+        if not len(rows):
+            return False
+        row = int(rows[-1])
+        bar = moment(clock.timestamps[row])
+        if data.last is not None and data.last.bar_timestamp >= bar:
+            return False
+        return data.now < self._coming.valid_until(self.assignment.schedule, clock.rows(0, row + 1))
 
-    def _ask(self, desk: _Desk, last: journal.LastDecision | None, row: int) -> dict[str, object]:
+    def _decide(self, data: StrategyData) -> bool:
+        """Ask the strategy and commit what it wants; whether there is anything to send or to cancel."""
+        clock, assignment = data.window.timeline, self.assignment
+        rows = decision_rows(assignment.schedule, clock, 0, self._coming.last_of_session(clock))
+        seen = _cut(data, int(rows[-1]) + 1)
+        clock = seen.window.timeline
+        due_at, bar = moment(clock.available[-1]), moment(clock.timestamps[-1])
+        desk = Desk(seen.window, assignment.terms, seen.state, seen.orders, self._coming.last_of_session(clock))
+        with self._named(bar):
+            state = self._ask(desk, seen)
+            desk.close()
+        decision = journal.Decision(
+            portfolio_id=self._identity.portfolio_id,
+            due_at=due_at,
+            bar_timestamp=bar,
+            valid_until=self._coming.valid_until(assignment.schedule, clock),
+            state=state,
+            told_to=0 if seen.last is None else seen.last.told_to,
+            intents=desk.intents(self._books_id, self._identity.portfolio_id, due_at),
+            cancels=desk.cancels(),
+            config_hash=assignment.config_hash,
+            code_hash=assignment.code_hash,
+            window_hash=seen.window.fingerprint(),
+        )
+        written = journal.decide(self._pool, decision, self._guard)
+        if written:
+            self._watcher.decided(self._identity, decision)
+        return written and bool(decision.intents or decision.cancels)
+
+    def _ask(self, desk: Desk, data: StrategyData) -> dict[str, object]:
         """Let a fresh strategy object decide; queues what it wants in the desk's book and returns what it remembers."""
-        job, strategy, cursor = self._job, self._make_strategy(), Cursor(desk.last)
-        strategy.setup(SetupContext(desk.window, job.make_indicator, cursor))
+        assignment, window, last = self.assignment, data.window, data.last
+        strategy, cursor = assignment.make_strategy(), Cursor(desk.last)
+        strategy.setup(SetupContext(window.signal, assignment.make_indicator, cursor))
         if style(strategy) == "weights":
-            rows = [desk.last] if last is None else [_row_of(desk.window, last.bar_timestamp), desk.last]
-            weights = gather_missed(np.asarray(strategy.weights(desk.window), dtype=np.float64), np.array(rows))
-            self._target(desk, weights[desk.last])
+            rows = [desk.last] if last is None else [_row_of(window, last.bar_timestamp), desk.last]
+            weights = gather_missed(np.asarray(strategy.weights(window.signal), dtype=np.float64), np.array(rows))
+            desk.target_weights(weights[desk.last])
             return {}
-        start = row + 1 - len(desk.window)
-        clock, raw = job.timeline.rows(start, row + 1), job.raw_close[start : row + 1]
-        ctx = Context(desk.window, clock, raw, cursor, desk.account, self._identity.portfolio_id)
+        ctx = Context(
+            window.signal, window.timeline, window.raw_close, cursor, desk.account, self._identity.portfolio_id
+        )
         if last is not None:
             ctx.state = last.state
             ctx.lapsed = tuple(
-                Unfilled(desk.last, job.panel.tickers.index(ticker), float(quantity), reason)
+                Unfilled(desk.last, window.signal.tickers.index(ticker), float(quantity), reason)
                 for ticker, quantity, reason in last.lapsed
+                if ticker in window.signal.tickers
             )
         strategy.on_bar(ctx)
         if ctx.asked_weights is not None:
-            self._target(desk, ctx.asked_weights)
-        for order in ctx.asked_orders:
-            desk.book.request(desk.last, order)
+            desk.target_weights(ctx.asked_weights)
+        desk.request(ctx.asked_orders)
         return ctx.state
 
-    def _target(self, desk: _Desk, weights: NDArray[np.float64]) -> None:
-        columns = (weights == weights).nonzero()[0]
-        desk.book.target_weights(desk.last, columns, weights[columns])
-
-    # What a step works on.
-
-    def _read(self, connection: Connection) -> _Seen:
-        portfolio_id = self._identity.portfolio_id
-        state = read_state(connection, portfolio_id)
-        orders = journal.read_open_orders(connection, portfolio_id)
-        if state.cash is None:
-            raise BookingError(f"portfolio {portfolio_id!r} has no cash in the books; deposit some first")
-        return _Seen(state, orders)
-
-    def _desk(self, seen: _Seen, row: int) -> _Desk:
-        return _Desk(self._window(row), self._job, seen, self._last_of_session[: row + 1])
-
-    def _window(self, row: int) -> Panel:
-        return self._job.panel.rows(max(0, row + 1 - self._lookback), row + 1)
+    def _named(self, bar: datetime) -> _Naming:
+        who = f"portfolio {self._identity.portfolio_id}: strategy {self.assignment.strategy_name!r}"
+        return _Naming(f"{who} at the bar of {bar:%Y-%m-%d %H:%M} UTC")
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """The books of one moment."""
+class _Naming:
+    """Whatever the strategy raises becomes an error that names portfolio, strategy and bar."""
 
-    state: PortfolioState
-    orders: tuple[journal.OpenOrder, ...]
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, EngineError):
+            raise type(error)(f"{self._where}: {error}") from error
+        if isinstance(error, Exception):
+            raise StrategyError(f"{self._where} failed: {type(error).__name__}: {error}") from error
 
 
-class _Desk:
-    """The simulator's account and order book, set up as the books say; and what they say back to the books."""
-
-    def __init__(self, window: Panel, job: Simulation, seen: _Seen, last_of_session: NDArray[np.bool_]) -> None:
-        self.window, self.last = window, len(window) - 1
-        self._per_share = job.terms.lots_per_share
-        self._orders = {order.order_id: order for order in seen.orders}
-        columns = {ticker: column for column, ticker in enumerate(window.tickers)}
-        self.account = Account(window, job.terms, self.last)
-        self.account.cash = float((seen.state.cash or _ZERO) * int(MICRO))
-        for ticker, quantity in seen.state.positions.items():
-            if quantity:
-                self.account.lots[columns[ticker]] = float(quantity * int(self._per_share))
-        waiting = [
-            Waiting(columns[order.ticker], float(order.quantity * int(self._per_share)), self.last - 1, order.order_id)
-            for order in seen.orders
-        ]
-        clock = last_of_session[-len(window) :]
-        self.book = OrderBook(self.account, clock, waiting, self.last, self)
-        self._fills: list[tuple[Waiting, float, float, float]] = []
-        self._ends: dict[str, tuple[float, str]] = {}
-
-    # Told by the order book.
-
-    def filled(self, order: Waiting, lots: float, price: float, fees: float) -> None:
-        """Keep a fill."""
-        self._fills.append((order, lots, price, fees))
-
-    def ended(self, order: Waiting, lots: float, reason: str) -> None:
-        """Keep an end."""
-        self._ends[order.order_id] = (abs(lots), reason)
-
-    # For the books.
-
-    def fills(self, identity: Identity, at: datetime, session: date) -> list[Fill]:
-        """The fills as entries of the ledger."""
-        return [
-            Fill(
-                portfolio_id=identity.portfolio_id,
-                key=fill_key(identity.broker, identity.account, order.order_id),
-                at=at,
-                session=session,
-                ticker=self.window.tickers[order.column],
-                side="BUY" if lots > 0.0 else "SELL",
-                quantity=self._shares(abs(lots)),
-                price=exact_decimal(price * self._per_share, MICRO),
-                currency=identity.base_currency,
-                fees=exact_decimal(fees, MICRO),
-                arrival_price=exact_decimal(float(self.window.open[self.last, order.column]) * MICRO, MICRO),
-                decision_price=self._orders[order.order_id].decision_price,
-                order_id=order.order_id,
-            )
-            for order, lots, price, fees in self._fills
-        ]
-
-    def ends(self) -> list[journal.End]:
-        """The orders that are open no more."""
-        filled = {order.order_id for order, *_ in self._fills}
-        ends = []
-        for order_id in dict.fromkeys([*filled, *self._ends]):
-            lots, reason = self._ends.get(order_id, (0.0, None))
-            ends.append(journal.End(order_id, self._shares(lots), reason, order_id in filled))
-        return [end for end in ends if end.order_id in self._orders]
-
-    def intents(self, books_id: str, portfolio_id: str, due_at: datetime) -> list[journal.Intent]:
-        """What was asked for at this bar, refused intents included."""
-        asked: list[tuple[int, float, str | None]] = [
-            (order.column, order.lots, None) for order in self.book.waiting if not order.order_id
-        ]
-        for refused in self.account.unfilled:
-            if refused.reason != REPLACED:
-                asked.append((refused.ticker, refused.quantity * self._per_share, refused.reason))
-        return [
-            journal.Intent(
-                journal.client_order_id(books_id, portfolio_id, due_at, number),
-                self.window.tickers[column],
-                "SELL" if lots < 0.0 else "BUY",
-                None if np.isnan(lots) or lots == 0.0 else self._shares(abs(lots)),
-                self._close(column),
-                reason,
-            )
-            for number, (column, lots, reason) in enumerate(asked)
-        ]
-
-    def _close(self, column: int) -> Decimal | None:
-        close = float(self.account.closes[self.last, column])
-        return exact_decimal(close * MICRO, MICRO) if close else None
-
-    def _shares(self, lots: float) -> Decimal:
-        return exact_decimal(lots, self._per_share)
+def _cut(data: StrategyData, rows: int) -> StrategyData:
+    """The same data with the window cut to its first rows."""
+    window = data.window
+    if rows == len(window.signal):
+        return data
+    signal = window.signal.rows(0, rows)
+    trade = signal if window.trade is window.signal else window.trade.rows(0, rows)
+    cut = Window(signal, trade, window.timeline.rows(0, rows), window.raw_close[:rows], window.generation)
+    return replace(data, window=cut)
 
 
 def _exact(price: float) -> Decimal:
     return Decimal(repr(float(price)))
 
 
-def _moment(moment: np.datetime64) -> datetime:
-    found: datetime = moment.astype("datetime64[us]").item()
-    return found.replace(tzinfo=UTC)
-
-
-def _row_of(window: Panel, moment: datetime) -> int:
+def _row_of(window: Window, at: datetime) -> int:
     """The row of a bar in the window; 0 where it lies before."""
-    at = np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us")
-    return int(np.searchsorted(window.timestamps, at))
+    return int(np.searchsorted(window.timeline.timestamps, stamp(at)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,3 +51,14 @@ class Timeline:
         last = np.ones(len(self), dtype=np.bool_)
         last[:-1] = self.session[1:] != self.session[:-1]
         return last
+
+
+def moment(stamp: np.datetime64) -> datetime:
+    """A stamp of a timeline as an aware time."""
+    naive: datetime = stamp.astype("datetime64[us]").item()
+    return naive.replace(tzinfo=UTC)
+
+
+def stamp(moment: datetime) -> np.datetime64:
+    """An aware time as a stamp of a timeline: UTC, microseconds."""
+    return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us")

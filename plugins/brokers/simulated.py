@@ -1,6 +1,6 @@
 """The simulated broker: names what trading costs; the simulator does the rest."""
 
-from framework import Broker, CommissionModel, Costs, SlippageModel, hookimpl
+from framework import Broker, BrokerAccount, CommissionModel, Costs, Exchange, SlippageModel, hookimpl
 
 
 class Simulated(Broker):
@@ -12,6 +12,10 @@ class Simulated(Broker):
     def costs(self) -> Costs:
         """The two models."""
         return Costs(self.commission, self.slippage)
+
+    def connect(self, exchange: Exchange) -> BrokerAccount:
+        """In a replay: an account that fills as the simulator does."""
+        return exchange.paper_account(self.costs())
 
 
 @hookimpl

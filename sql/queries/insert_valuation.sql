@@ -1,7 +1,10 @@
--- Purpose: write a valuation.
--- Parameters: portfolio_id, timestamp, notional, equity, realised, unrealised, income, costs.
+-- Purpose: write a valuation; nothing where this portfolio was valued at that bar already.
+-- Parameters: portfolio_id, timestamp, notional, equity, realised, unrealised, income, costs,
+-- bar_timestamp (the newest bar that it saw, or null).
 -- Locks: the new row. To be run under lock_portfolios.
-INSERT INTO pnl_book (portfolio_id, timestamp, notional, equity, realised, unrealised, income, costs)
+INSERT INTO pnl_book (portfolio_id, timestamp, notional, equity, realised, unrealised, income, costs, bar_timestamp)
 VALUES (
-    %(portfolio_id)s, %(timestamp)s, %(notional)s, %(equity)s, %(realised)s, %(unrealised)s, %(income)s, %(costs)s
+    %(portfolio_id)s, %(timestamp)s, %(notional)s, %(equity)s, %(realised)s, %(unrealised)s, %(income)s, %(costs)s,
+    %(bar_timestamp)s
 )
+ON CONFLICT (portfolio_id, bar_timestamp) DO NOTHING

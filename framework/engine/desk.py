@@ -1,0 +1,135 @@
+"""Where a decision becomes intents: the simulator's account and order book, set up as the books say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from framework.books import journal
+from framework.books.journal import LiveOrder
+from framework.books.state import PortfolioState
+from framework.data.window import Window
+from framework.engine.account import Account, Terms
+from framework.engine.matching import Waiting
+from framework.engine.orders import CANCELLED, REPLACED, OrderBook, Review
+from framework.model.money import MICRO, exact_decimal
+from framework.model.panel import Floats
+from framework.trading.context import OrderRequest
+
+_ZERO = Decimal(0)
+
+
+class Desk:
+    """One decision on the newest bar of a window.
+
+    Args:
+        window: what is known.
+        terms: lots, buffer, costs.
+        state: cash and positions.
+        orders: those that have not ended.
+        last_of_session: shape ``(T,)``: after which bars a session is over.
+        review: looks at the whole decision.
+    """
+
+    def __init__(
+        self,
+        window: Window,
+        terms: Terms,
+        state: PortfolioState,
+        orders: Sequence[LiveOrder],
+        last_of_session: NDArray[np.bool_],
+        review: Review | None = None,
+    ) -> None:
+        panel = window.trade
+        self.last = len(panel) - 1
+        self._tickers, self._per_share = panel.tickers, terms.lots_per_share
+        self._known = {order.order_id for order in orders}
+        self._cancels: dict[str, str] = {}
+        columns = {ticker: column for column, ticker in enumerate(panel.tickers)}
+        self.account = Account(panel, terms, self.last)
+        self.account.cash = float((state.cash or _ZERO) * int(MICRO))
+        for ticker, quantity in state.positions.items():
+            if quantity:
+                self.account.lots[columns[ticker]] = float(quantity * int(self._per_share))
+        waiting = [self._waiting(order, columns) for order in orders if order.cancel_reason is None]
+        self._book = OrderBook(self.account, last_of_session, waiting, self.last, self, review)
+
+    def _waiting(self, order: LiveOrder, columns: dict[str, int]) -> Waiting:
+        lots = float(order.rest * int(self._per_share))
+        return Waiting(
+            columns[order.ticker], lots, self.last - 1, order.order_id, terms=order.terms, is_target=order.is_target
+        )
+
+    # What a strategy asks for.
+
+    def target_weights(self, weights: Floats) -> None:
+        """Queue the orders that reach these weights; NaN: leave as it is. Shape ``(N,)``."""
+        columns = (weights == weights).nonzero()[0]
+        self._book.target_weights(self.last, columns, weights[columns])
+
+    def request(self, orders: Iterable[OrderRequest]) -> None:
+        """Queue order calls, in order."""
+        for order in orders:
+            self._book.request(self.last, order)
+
+    def close(self) -> None:
+        """All has been asked for: let the review look at it."""
+        self._book.close_decision(self.last)
+
+    # Told by the order book.
+
+    def filled(self, order: Waiting, lots: float, price: float, fees: float) -> None:
+        """Nothing trades at a desk."""
+        raise AssertionError("an order was filled while it was being decided")
+
+    def ended(self, order: Waiting, lots: float, reason: str) -> None:
+        """An order that waited before is taken back."""
+        if order.order_id in self._known:
+            self._cancels[order.order_id] = reason
+
+    # For the journal.
+
+    def cancels(self) -> dict[str, str]:
+        """The orders that the decision takes back, with the reason."""
+        return self._cancels
+
+    def intents(self, books_id: str, portfolio_id: str, due_at: datetime) -> list[journal.Intent]:
+        """What was asked for, refused intents included."""
+        new = [order for order in self._book.waiting if not order.order_id]
+        refused = [order for order in self.account.unfilled if order.reason not in (REPLACED, CANCELLED)]
+        made = [
+            journal.Intent(
+                journal.client_order_id(books_id, portfolio_id, due_at, number),
+                self._tickers[order.column],
+                "SELL" if order.lots < 0.0 else "BUY",
+                self._shares(abs(order.lots)),
+                self._close(order.column),
+                order.terms,
+                order.is_target,
+            )
+            for number, order in enumerate(new)
+        ]
+        for number, order in enumerate(refused, start=len(made)):
+            lots = order.quantity * self._per_share
+            made.append(
+                journal.Intent(
+                    journal.client_order_id(books_id, portfolio_id, due_at, number),
+                    self._tickers[order.ticker],
+                    "SELL" if lots < 0.0 else "BUY",
+                    None if np.isnan(lots) or lots == 0.0 else self._shares(abs(lots)),
+                    self._close(order.ticker),
+                    reason=order.reason,
+                )
+            )
+        return made
+
+    def _close(self, column: int) -> Decimal | None:
+        close = float(self.account.closes[self.last, column])
+        return exact_decimal(close * MICRO, MICRO) if close else None
+
+    def _shares(self, lots: float) -> Decimal:
+        return exact_decimal(lots, self._per_share)
