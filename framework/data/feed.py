@@ -21,7 +21,7 @@ from framework.data.adjust import Mode
 from framework.data.calendars import STEPS, reading_span, timeline
 from framework.data.feed_bars import TICK, BarReader, Reading, joined
 from framework.data.source import DataSource
-from framework.data.window import BEGINNING, Actions, Column, Held, LaterBar, Market, Moment, empty, known, union
+from framework.data.window import BEGINNING, Actions, Column, Held, LaterBar, Market, Moment, empty, last_known, union
 from framework.db.market import read_corporate_actions, read_versions
 from framework.db.queries import fetch_one
 from framework.db.types import Connection
@@ -133,7 +133,6 @@ class Feed:
         changed = {ticker for ticker in self._tickers if far or versions.get(ticker) != held.versions.get(ticker)}
         columns = {} if far else self._newer(connection, held, changed, until)
         columns, clock = self._long_enough(connection, columns, moment, until)
-        columns = {ticker: self._pruned(columns[ticker], clock, moment) for ticker in self._tickers}
         first: date = clock.session[0].item() if len(clock) else date.max
         since = first if far else min(first, held.actions_since)
         if since != held.actions_since:
@@ -178,7 +177,7 @@ class Feed:
         columns = {ticker: column for ticker, column in held.columns.items() if ticker not in changed}
         for reading, found in zip(reads, self._bars_of.read(connection, reads, until), strict=True):
             column = held.columns[reading.ticker]
-            stays = int(np.searchsorted(column.seen, reading.since))
+            stays = int(column.seen.searchsorted(reading.since))
             if reading.first == reading.since or found.agrees(column.marks[:stays]):
                 columns[reading.ticker] = joined(column, reading.since, found.column)
             else:
@@ -193,24 +192,22 @@ class Feed:
         while True:
             columns = columns | self._bars_of.newest(connection, missing, self._reach(moment), wanted, until)
             clock = self._clock(columns.values())
-            missing = [ticker for ticker in self._tickers if self._is_short(columns[ticker], clock, moment)]
+            last = last_known(clock, moment)
+            missing = [t for t, column in columns.items() if not column.whole and column.known(last) < self._bars]
             if not missing:
-                return columns, clock
+                return {ticker: self._pruned(columns[ticker], last) for ticker in self._tickers}, clock
             wanted *= 4  # most of what was read lies outside sessions: reach further back
 
     def _clock(self, columns: Iterable[Column]) -> Timeline:
         times = union(column.times for column in columns)
         return timeline(self._calendar, self._interval, times, self._source.settle)
 
-    def _is_short(self, column: Column, clock: Timeline, moment: Moment) -> bool:
-        return not column.whole and known(column, clock, moment) < self._bars
-
-    def _pruned(self, column: Column, clock: Timeline, moment: Moment) -> Column:
+    def _pruned(self, column: Column, last: Moment) -> Column:
         """Without the oldest rows, where they are many more than are needed."""
-        drop = known(column, clock, moment) - self._bars - SLACK
+        drop = column.known(last) - self._bars - SLACK
         if drop < SLACK:
             return column
-        before = int(np.searchsorted(column.seen, column.times[drop]))
+        before = int(column.seen.searchsorted(column.times[drop]))
         return replace(
             column,
             times=column.times[drop:].copy(),
@@ -224,7 +221,7 @@ class Feed:
         newest = [column.times[self._bars - 1] for column in columns if not column.whole]
         if not newest:
             return BEGINNING
-        earliest: Moment = clock.available[np.searchsorted(clock.timestamps, max(newest))]
+        earliest: Moment = clock.available[clock.timestamps.searchsorted(max(newest))]
         return earliest
 
     # Splits and dividends.

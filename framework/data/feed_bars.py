@@ -154,7 +154,7 @@ def _column(times: Times, values: Floats, marks: Ints, inside: NDArray[np.bool_]
 
 def joined(old: Column, since: Moment, new: Column) -> Column:
     """The bars of ``old`` before ``since``, then those of ``new``."""
-    kept, seen = int(np.searchsorted(old.times, since)), int(np.searchsorted(old.seen, since))
+    kept, seen = int(old.times.searchsorted(since)), int(old.seen.searchsorted(since))
     return replace(
         old,
         times=np.concatenate((old.times[:kept], new.times)),

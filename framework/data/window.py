@@ -29,7 +29,7 @@ Actions = Mapping[str, tuple[CorporateAction, ...]]
 #: Before every bar.
 BEGINNING = np.datetime64("0001-01-01T00:00:00", "us")
 _NEVER = np.datetime64(2**63 - 1, "us")
-_CLOSE = FIELDS.index("close")
+_CLOSE, _VOLUME = FIELDS.index("close"), FIELDS.index("volume")
 _MOMENTS = ("opens", "available", "session", "next_session")
 
 
@@ -84,6 +84,10 @@ class Column:
     whole: bool
     later: tuple[LaterBar, ...] = ()
 
+    def known(self, last: Moment) -> int:
+        """How many of the bars start at ``last`` or before."""
+        return int(self.times.searchsorted(last, side="right"))
+
 
 @dataclass(frozen=True, eq=False)
 class Held:
@@ -99,6 +103,7 @@ class Held:
         until: every bar that starts no later is in memory.
         earliest: the first moment for which enough bars are in memory.
         final: whether bars are adjusted for what comes after them, too.
+        lock: is held to use what follows: what was cut last, to be used again.
     """
 
     generation: int
@@ -112,8 +117,9 @@ class Held:
     earliest: Moment
     final: bool
     lock: Lock = field(default_factory=Lock)
-    windows: dict[tuple[tuple[str, ...], int], tuple[int, Window]] = field(default_factory=dict)
-    scales: dict[str, tuple[int, Floats | None]] = field(default_factory=dict)
+    windows: dict[tuple[tuple[str, ...], int], tuple[Moment, Window]] = field(default_factory=dict)
+    pieces: dict[str, tuple[Moment, _Piece]] = field(default_factory=dict)
+    adjusted: dict[str, Floats] = field(default_factory=dict)
 
 
 class Market:
@@ -121,7 +127,7 @@ class Market:
 
     def __init__(self, held: Held, now: Moment, interval: str, bars: int, trade_adjusted: bool) -> None:
         self._held, self._interval, self._bars, self._trade_adjusted = held, interval, bars, trade_adjusted
-        self._known = int(np.searchsorted(held.clock.available, now, side="right"))
+        self._last = last_known(held.clock, now)
 
     @property
     def generation(self) -> int:
@@ -144,8 +150,8 @@ class Market:
         held = self._held
         with held.lock:
             found = held.windows.get(key)
-            if found is None or found[0] != self._known:
-                found = held.windows[key] = self._known, self._cut(*key)
+            if found is None or found[0] != self._last:
+                found = held.windows[key] = self._last, self._cut(*key)
         return found[1]
 
     def _check(self, tickers: tuple[str, ...], bars: int) -> None:
@@ -159,27 +165,23 @@ class Market:
 
     def _cut(self, tickers: tuple[str, ...], bars: int) -> Window:
         held = self._held
-        columns = [held.columns[ticker] for ticker in tickers]
-        stops = [_until(column, held.clock, self._known) for column in columns]
-        times = union(column.times[max(0, stop - bars) : stop] for column, stop in zip(columns, stops, strict=True))
-        times = times[-bars:]
-        traded = np.full((len(FIELDS), len(times), len(tickers)), np.nan)
-        scales: list[tuple[int, slice | NDArray[np.intp], Floats]] = []
-        for code, (ticker, column, stop) in enumerate(zip(tickers, columns, stops, strict=True)):
-            start = int(np.searchsorted(column.times[:stop], times[0])) if len(times) else stop
-            own = column.times[start:stop]
-            rows = slice(None) if len(own) == len(times) else np.searchsorted(times, own)
-            traded[:, rows, code] = column.values[:, start:stop]
-            scale = self._scale(ticker, column, stop)
-            if scale is not None:
-                scales.append((code, rows, scale[:, start:stop]))
-        at = np.searchsorted(held.clock.timestamps, times)
+        pieces = [self._piece(ticker) for ticker in tickers]
+        times = union(piece.times[-bars:] for piece in pieces)[-bars:]
+        traded = adjusted = np.full((len(FIELDS), len(times), len(tickers)), np.nan)
+        if any(piece.adjusted is not piece.traded for piece in pieces):
+            adjusted = traded.copy()
+        for code, piece in enumerate(pieces):
+            own = piece.times[piece.times.searchsorted(times[0]) :] if len(times) else times
+            # Nearly always a ticker has all the bars.
+            rows = slice(None) if len(own) == len(times) else times.searchsorted(own)
+            first = len(piece.times) - len(own)
+            traded[:, rows, code] = piece.traded[:, first:]
+            if adjusted is not traded:
+                adjusted[:, rows, code] = piece.adjusted[:, first:]
+        at = held.clock.timestamps.searchsorted(times)
         clock = Timeline(times, *(getattr(held.clock, name)[at] for name in _MOMENTS))
         trade = signal = self._panel(tickers, times, traded)
-        if scales:
-            adjusted = traded.copy()
-            for code, rows, scale in scales:
-                adjusted[:, rows, code] *= scale
+        if adjusted is not traded:
             signal = self._panel(tickers, times, adjusted)
         return Window(signal, signal if self._trade_adjusted else trade, clock, trade.close, held.generation)
 
@@ -187,31 +189,55 @@ class Market:
         opens, highs, lows, closes, volumes = values
         return Panel(tickers, times, opens, highs, lows, closes, volumes, self._interval)
 
-    def _scale(self, ticker: str, column: Column, known: int) -> Floats | None:
-        """Shape ``(5, ≥ known)``: what each bar is multiplied by; ``None``: nothing is."""
+    def _piece(self, ticker: str) -> _Piece:
+        """The newest known bars of a ticker, as many as the longest window has; all windows are made of these."""
         held = self._held
-        actions = held.actions.get(ticker)
-        limit = len(column.times) if held.final else known
-        if not actions or not limit:
-            return None
-        found = held.scales.get(ticker)
-        if found is None or found[0] != limit:
-            found = held.scales[ticker] = limit, _scale(held, column, actions, limit)
+        found = held.pieces.get(ticker)
+        if found is None or found[0] != self._last:
+            column = held.columns[ticker]
+            stop = column.known(self._last)
+            rows = slice(max(0, stop - self._bars), stop)
+            found = held.pieces[ticker] = self._last, _Piece(held, ticker, rows)
         return found[1]
 
 
-def _scale(held: Held, column: Column, actions: Sequence[CorporateAction], limit: int) -> Floats | None:
-    times, close = column.times[:limit], column.values[_CLOSE, :limit]
-    session = held.clock.session[np.searchsorted(held.clock.timestamps, times)]
-    if held.final:
-        later = [bar for bar in column.later if bar.time > times[-1]]
-        session = np.append(session, np.array([bar.session for bar in later], dtype=session.dtype))
-        close = np.append(close, [bar.close for bar in later])
-    acting = [action for action in actions if session[0] < np.datetime64(action.ex_date, "D") <= session[-1]]
+class _Piece:
+    """Some bars of a ticker: ``times`` of shape ``(K,)``; ``traded`` and ``adjusted`` of shape ``(5, K)``."""
+
+    def __init__(self, held: Held, ticker: str, rows: slice) -> None:
+        column = held.columns[ticker]
+        self.times, self.traded = column.times[rows], column.values[:, rows]
+        actions = held.actions.get(ticker, ())
+        if not actions or not len(self.times):
+            self.adjusted = self.traded
+        elif held.final:
+            found = held.adjusted.get(ticker)
+            if found is None:
+                found = held.adjusted[ticker] = _adjusted(
+                    held.clock, column.times, column.values, actions, column.later
+                )
+            self.adjusted = found[:, rows]
+        else:
+            self.adjusted = _adjusted(held.clock, self.times, self.traded, actions)
+
+
+def _adjusted(
+    clock: Timeline, times: Times, values: Floats, actions: Sequence[CorporateAction], later: Sequence[LaterBar] = ()
+) -> Floats:
+    """Values as traded times the factors of the actions; ``values`` themselves where nothing acts."""
+    session, close = clock.session[clock.timestamps.searchsorted(times)], values[_CLOSE]
+    later = [bar for bar in later if bar.time > times[-1]]
+    if later:
+        session = np.concatenate((session, np.array([bar.session for bar in later])))
+        close = np.concatenate((close, [bar.close for bar in later]))
+    first, last = session[0].item(), session[-1].item()
+    acting = [action for action in actions if first < action.ex_date <= last]
     if not acting:
-        return None
-    price, shares = factors(acting, session, close)
-    return np.stack((price, price, price, price, shares))[:, :limit]
+        return values
+    price, shares = (factor[: len(times)] for factor in factors(acting, session, close))
+    adjusted = values * price
+    adjusted[_VOLUME] = values[_VOLUME] * shares
+    return adjusted
 
 
 def empty(final: bool) -> Held:
@@ -221,14 +247,11 @@ def empty(final: bool) -> Held:
     return Held(0, {}, (0, None), date.max, {}, {}, clock, BEGINNING, _NEVER, final)
 
 
-def known(column: Column, clock: Timeline, moment: Moment) -> int:
-    """How many bars of a ticker are available at a moment."""
-    return _until(column, clock, int(np.searchsorted(clock.available, moment, side="right")))
-
-
-def _until(column: Column, clock: Timeline, rows: int) -> int:
-    """How many bars of a ticker are in the first ``rows`` of a clock."""
-    return int(np.searchsorted(column.times, clock.timestamps[rows - 1], side="right")) if rows else 0
+def last_known(clock: Timeline, now: Moment) -> Moment:
+    """Start of the newest bar that is available at a moment; before every bar where there is none."""
+    rows = int(clock.available.searchsorted(now, side="right"))
+    last: Moment = clock.timestamps[rows - 1] if rows else BEGINNING
+    return last
 
 
 def union(parts: Iterable[Times]) -> Times:
