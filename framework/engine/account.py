@@ -165,7 +165,7 @@ class Account:
         return np.rint(_slipped(to_micro(opens), side, worse)) / self.terms.lots_per_share
 
     def price(self, bar: int, column: int, lots: float, at: float | None = None) -> float:
-        """Fill price of one order in ``bar``, micros per lot. ``at``: price per share before slippage, if not its open."""
+        """Fill price of one order in ``bar``, micros per lot. ``at``: price before slippage, if not the bar's open."""
         opening, side = float(self.opens[bar, column]) if at is None else at, 1 if lots > 0.0 else -1
         micros, model = to_micro(opening), self.terms.costs.slippage
         if model is not None:
