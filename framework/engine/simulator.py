@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framework.engine.account import Account, Terms
+from framework.engine.bar_step import BarStep
 from framework.engine.few import FEW_ORDERS, FEW_TICKERS, CellLists, Trader, rebalance_few
-from framework.engine.fills import BLOCK, Block
+from framework.engine.fills import Block
 from framework.engine.orders import MAX_WEIGHT, OrderBook
 from framework.engine.schedule import decision_rows, gather_missed
 from framework.errors import EngineError, StrategyError
@@ -96,7 +97,7 @@ def _run_bars(job: Simulation, account: Account, book: OrderBook, progress: Prog
     ctx = Context(job.panel, job.timeline, job.raw_close, cursor, account, job.portfolio_id)
     _setup(job, cursor)
     on_bar, unfilled, told = job.strategy.on_bar, account.unfilled, 0
-    step = _BarStep(account, book, job.panel)
+    step = BarStep(account, book)
     rows = decision_rows(job.schedule, job.timeline, job.first)
     row, next_word = job.first, 0.0
     try:
@@ -119,91 +120,6 @@ def _run_bars(job: Simulation, account: Account, book: OrderBook, progress: Prog
     except Exception as error:
         raise _strategy_error(job, row, error) from error
     step.close()
-
-
-class _BarStep:
-    """Turns what a strategy asked for at a bar into fills or waiting orders."""
-
-    def __init__(self, account: Account, book: OrderBook, panel: Panel) -> None:
-        self._account = account
-        self._book = book
-        self._width = len(panel.tickers)
-        with np.errstate(invalid="ignore"):
-            all_open, all_known = np.all(panel.open >= MIN_PRICE, axis=1), np.all(account.closes > 0.0, axis=1)
-            #: Whether orders decided at a row can be sized there and filled at the next row, whatever the ticker.
-            self._fillable: list[bool] = [*(all_known[:-1] & all_open[1:]).tolist(), False]
-            self._units = account.closes * account.unit
-            self._buy_prices = account.prices(panel.open, 1)
-            slippage = account.terms.costs.slippage
-            one_price = slippage is None or slippage.uses_quantity
-            self._sell_prices = None if one_price else account.prices(panel.open, -1)
-        self._block = Block.empty(BLOCK)
-        self._size, self._used = BLOCK, 0
-        self._trade = Trader(account).trade
-
-    def decide(self, row: int, ctx: Context) -> None:
-        """Size and send what was asked at this row; clears the asking."""
-        weights, orders = ctx.asked_weights, ctx.asked_orders
-        if weights is not None:
-            ctx.asked_weights = None
-            columns = (weights == weights).nonzero()[0]  # not NaN
-            if self._book.waiting or orders or not self._at_once(row, columns, weights):
-                self._book.target_weights(row, columns, weights[columns])
-        if orders:
-            ctx.asked_orders = []
-            for order in orders:
-                self._book.request(row, order)
-
-    def _at_once(self, row: int, columns: NDArray[np.int64], weights: Floats) -> bool:
-        """Decide and fill at once, if each order can trade at the next open; else do nothing and say no."""
-        if not self._fillable[row]:
-            return False
-        if len(columns) <= FEW_ORDERS:
-            return self._few_at_once(row, columns.tolist(), weights)
-        asked = weights[columns]
-        if not (np.minimum.reduce(asked) >= 0.0 and np.maximum.reduce(asked) <= MAX_WEIGHT):
-            return False
-        start, stop = self._used, self._used + len(columns)
-        if stop > self._size:
-            start, stop = self._new_block(len(columns))
-        block, opening = self._block, row + 1
-        block.ticker[start:stop] = columns
-        block.decided[start:stop] = row
-        block.price[start:stop] = self._buy_prices[opening][columns]
-        sell = None if self._sell_prices is None else self._sell_prices[opening][columns]
-        lots_per_micro = asked / self._units[row][columns]
-        self._account.rebalance(row, lots_per_micro, block, start, stop, sell)
-        self._used = stop
-        return True
-
-    def _few_at_once(self, row: int, columns: list[int], weights: Floats) -> bool:
-        closing = row * self._width
-        opening = closing + self._width
-        unit, buy, weight_of = self._units.item, self._buy_prices.item, weights.item
-        sizes, buy_prices = [], []
-        for column in columns:
-            weight = weight_of(column)
-            if not 0.0 <= weight <= MAX_WEIGHT:
-                return False
-            sizes.append(weight / unit(closing + column))
-            buy_prices.append(buy(opening + column))
-        sell_prices = buy_prices
-        if self._sell_prices is not None:
-            sell_prices = [self._sell_prices.item(opening + column) for column in columns]
-        account, cells = self._account, (columns, sizes, buy_prices, sell_prices)
-        account.cash = self._trade(row, account.spendable(row), account.lots, account.cash, cells, 0, len(columns))
-        return True
-
-    def _new_block(self, count: int) -> tuple[int, int]:
-        """A block with room for ``count`` fills, at its beginning."""
-        self.close()
-        self._size = max(count, BLOCK)
-        self._block = Block.empty(self._size)
-        return 0, count
-
-    def close(self) -> None:
-        """Hand over the fills."""
-        self._account.fills.close(self._block)
 
 
 def _run_weights(job: Simulation, account: Account, book: OrderBook, progress: Progress | None) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 
 from framework import Strategy
-from framework.engine import simulator
+from framework.engine import account, bar_step, simulator
 from framework.engine.account import Terms
 from framework.errors import StrategyError
 from framework.trading.costs import Costs
@@ -104,7 +104,18 @@ def test_both_styles_are_the_same_on_arrays_alone(case):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(simulator, "_is_scalar", lambda most, count: False)
         patch.setattr(simulator, "FEW_ORDERS", 0)
+        patch.setattr(bar_step, "FEW_ORDERS", 0)
         same(case.run(), case.run(GivenOnBar(case.weights)))
+
+
+@given(cases(sessions=(1, 4), negative=True))
+@settings(max_examples=100, deadline=None)
+def test_nothing_depends_on_how_many_rows_are_worked_on_at_once(case):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bar_step, "_PREPARED_CELLS", 1)
+        patch.setattr(account, "_VALUE_CELLS", 2 * len(case.panel.tickers))
+        in_pieces = case.run(GivenOnBar(case.weights))
+    same(case.run(GivenOnBar(case.weights)), in_pieces)
 
 
 @given(cases(sessions=(1, 4), max_tickers=6, negative=True))
