@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from framework.config.load import LoadedConfig
 from framework.config.model import Portfolio
 from framework.errors import EngineError
-from framework.model.result import RunResult
+from framework.model.result import Ending, RunResult
 from framework.plugin_manager import PluginManager
 from framework.runs import Announce, Plan, Progress, ensured, panel_of, run_config
 
@@ -69,6 +69,36 @@ def run(loaded: LoadedConfig, out_dir: Path | None, progress: Progress, announce
     _log.debug("report written")
     manager.notify("backtest_finished", result=result)
     return RunOutcome(result, summary(result), report)
+
+
+def trade(
+    loaded: LoadedConfig,
+    progress: Progress,
+    announce: Announce,
+    started: Callable[[Callable[[], None]], None] = lambda stop: None,
+) -> list[Ending]:
+    """Run a config in mode paper until it is stopped or its simulated clock is over.
+
+    Args:
+        loaded: the config.
+        progress: is told how far loading is.
+        announce: is told a line for each thing that happens.
+        started: is given the function that stops the engine, from any thread or signal handler.
+
+    Returns:
+        how each portfolio stands then.
+
+    Raises:
+        EngineError: see :mod:`framework.errors`.
+    """
+    from framework.live_run import LiveRun
+
+    plan = Plan(loaded, load_plugins(loaded))
+    with open_database(loaded) as database:
+        announce(f"Database: {database.describe()}")
+        run = LiveRun(plan, database, announce, progress)
+        started(run.stop)
+        return run.run()
 
 
 def check(loaded: LoadedConfig, progress: Progress) -> list[CheckItem]:

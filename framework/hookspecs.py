@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from framework.books.entries import Fill
     from framework.data.source import DataSource
     from framework.model.result import RunResult
     from framework.trading.broker import Broker
@@ -82,6 +85,26 @@ def order_refused(portfolio_id: str, ticker: str, quantity: float, reason: str) 
 @hookspec
 def portfolio_halted(portfolio_id: str, reason: str) -> None:
     """A portfolio is halted from now on: by a risk rule, by an operator, or by the engine itself."""
+
+
+@hookspec
+def engine_started(name: str) -> None:
+    """The live engine of a config (its name) is about to run its portfolios."""
+
+
+@hookspec
+def cycle_finished(portfolio_id: str, time: datetime) -> None:
+    """A portfolio has done all that was due at this moment of the engine's clock."""
+
+
+@hookspec
+def fill_booked(portfolio_id: str, fill: Fill) -> None:
+    """A fill is in the books: the transaction that booked it, and the end of its order, is committed."""
+
+
+@hookspec
+def engine_stopped(name: str) -> None:
+    """The live engine of a config has ended all its threads."""
 
 
 @hookspec

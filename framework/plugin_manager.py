@@ -56,7 +56,15 @@ KINDS = (
     Kind("slippage model", "register_slippage_models", "framework.trading.costs:SlippageModel"),
     Kind("indicator", "register_indicators", "framework.trading.indicator:Indicator"),
 )
-EVENTS = ("backtest_finished", "order_refused", "portfolio_halted")
+EVENTS = (
+    "backtest_finished",
+    "cycle_finished",
+    "engine_started",
+    "engine_stopped",
+    "fill_booked",
+    "order_refused",
+    "portfolio_halted",
+)
 
 
 @dataclass(frozen=True)

@@ -54,9 +54,7 @@ class Plan:
 
         config = loaded.config
         self.loaded, self.config, self.manager = loaded, config, manager
-        if config.start is None or config.end is None:
-            raise ConfigError(f"{loaded.path}: a backtest needs start and end")
-        self.start, self.end = config.start, config.end
+        self.start, self.end = _dates(loaded)
         with _at(loaded, "calendar"):
             check_calendar(config.calendar)
         self.source: DataSource = self._make("data source", config.data_source, ("data_source",))
@@ -170,6 +168,19 @@ class Plan:
             make_indicator=self.indicator,
             currency=portfolio.currency,
         )
+
+
+def _dates(loaded: LoadedConfig) -> tuple[date, date]:
+    """First and last exchange date: of the run, of its simulated clock, or today."""
+    config = loaded.config
+    if config.clock is not None:
+        return config.clock.start, config.clock.end
+    if config.mode not in ("backtest", "replay"):
+        today = datetime.now(UTC).date()
+        return today, today
+    if config.start is None or config.end is None:
+        raise ConfigError(f"{loaded.path}: a backtest needs start and end")
+    return config.start, config.end
 
 
 def ensured(plan: Plan, database: Database, progress: Progress) -> LoadReport:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from framework.cli.common import ConfigArgument, JsonOption, SetOption, loaded_config, print_json
-from framework.cli.progress import progress_bar
+from framework.cli.progress import Report, progress_bar
+
+if TYPE_CHECKING:
+    from framework.config.load import LoadedConfig
 
 OutOption = Annotated[
     Path | None,
@@ -17,13 +22,16 @@ OutOption = Annotated[
 
 
 def run(config: ConfigArgument, set_: SetOption = None, out: OutOption = None, json: JsonOption = False) -> None:
-    """Run what a config says: load the prices it lacks, simulate every portfolio, write the report.
+    """Run what a config says: a backtest or a replay with its report, or paper trading until it is stopped.
 
     Example: engine run demo.yaml --set portfolios.0.strategy.params.fast=10 --out runs/fast
     """
     with loaded_config(config, set_) as loaded, progress_bar() as progress:
         from framework import app
 
+        if loaded.config.mode == "paper":
+            _trade(loaded, progress, json)
+            return
         outcome = app.run(loaded, out, progress, lambda line: typer.echo(line, err=True))
     if json:
         print_json(outcome.summary)
@@ -33,3 +41,31 @@ def run(config: ConfigArgument, set_: SetOption = None, out: OutOption = None, j
     from framework.report.console import show_run
 
     show_run(outcome.summary, outcome.report, Console())
+
+
+def _trade(loaded: LoadedConfig, progress: Report, json: bool) -> None:
+    """Paper trading: the first Ctrl-C or SIGTERM lets the running cycles end, a second Ctrl-C does not wait."""
+    from framework import app
+    from framework.report.endings import as_document, show_endings
+
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+
+    def started(stop: Callable[[], None]) -> None:
+        def ask(number: int, frame: object) -> None:
+            signal.signal(signal.SIGINT, before[signal.SIGINT])
+            stop()
+
+        for each in before:
+            signal.signal(each, ask)
+
+    try:
+        endings = app.trade(loaded, progress, lambda line: typer.echo(line, err=True), started)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    if json:
+        print_json(as_document(endings))
+    else:
+        from rich.console import Console
+
+        show_endings(endings, Console())

@@ -178,6 +178,29 @@ class Portfolio(Part):
     fill: Literal["next_open", "next_close"] = "next_open"
 
 
+class ClockSection(Part):
+    """A simulated clock, for mode paper on data of the past."""
+
+    #: First and last exchange date, inclusive.
+    start: Day
+    end: Day
+    #: How long a calendar day takes; 0: no time at all.
+    seconds_per_day: Annotated[Real, Field(ge=0)] = 0.3
+
+
+class EngineSection(Part):
+    """How the live engine behaves."""
+
+    #: Until a lease that is not renewed expires.
+    lease_seconds: Annotated[Real, Field(gt=0, le=3600)] = 30.0
+    #: Longest time that a request to a broker can be under way; below half of ``lease_seconds``.
+    send_timeout_seconds: Annotated[Real, Field(gt=0, le=600)] = 10.0
+    #: A portfolio stops after so many failed cycles in a row.
+    max_consecutive_failures: Annotated[Whole, Field(ge=1)] = 5
+    #: A strategy that takes longer to decide is not heard.
+    decision_seconds: Annotated[Real, Field(gt=0)] = 60.0
+
+
 class ReportSection(Part):
     """What a report compares with."""
 
@@ -203,6 +226,9 @@ class RunConfig(Part):
     broker: Annotated[BrokerRef, BeforeValidator(_named)] = BrokerRef(name="simulated")
     allocator: Annotated[AllocatorRef, BeforeValidator(_named)] | None = None
     report: ReportSection = ReportSection()
+    #: Only in mode paper; absent: the real time.
+    clock: ClockSection | None = None
+    engine: EngineSection = EngineSection()
     #: Folders of drop-in plugins, relative to the config's own folder.
     plugin_dirs: tuple[str, ...] = ()
     #: Providers to import besides the bundled ones; absent: all that are installed.

@@ -18,6 +18,7 @@ def problems(config: RunConfig) -> Iterator[Finding]:
     yield from _dates(config)
     if config.database.pool.min > config.database.pool.max:
         yield ("database", "pool"), f"min ({config.database.pool.min}) is above max ({config.database.pool.max})"
+    yield from _engine(config)
     yield from _ids(config)
     for number, portfolio in enumerate(config.portfolios):
         for keys, text in _portfolio(portfolio, config.mode):
@@ -32,6 +33,19 @@ def _dates(config: RunConfig) -> Iterator[Finding]:
             yield (key,), f"is required in mode {config.mode}: an exchange date such as 2005-01-03"
     if config.start and config.end and config.start > config.end:
         yield ("end",), f"{config.end} is before start ({config.start}); the range is empty"
+
+
+def _engine(config: RunConfig) -> Iterator[Finding]:
+    clock, engine = config.clock, config.engine
+    if clock is not None and config.mode != "paper":
+        yield ("clock",), f"is for mode paper; mode {config.mode} has a clock of its own"
+    if clock is not None and clock.start > clock.end:
+        yield ("clock", "end"), f"{clock.end} is before start ({clock.start}); the range is empty"
+    if 2 * engine.send_timeout_seconds >= engine.lease_seconds:
+        yield (
+            ("engine", "send_timeout_seconds"),
+            (f"{engine.send_timeout_seconds:g} must be below half of lease_seconds ({engine.lease_seconds:g})"),
+        )
 
 
 def _ids(config: RunConfig) -> Iterator[Finding]:
@@ -68,7 +82,7 @@ def _flow(flow: Flow) -> Iterator[str]:
 
 def is_built(mode: str) -> bool:
     """Whether this version has the mode."""
-    return mode in ("backtest", "replay")
+    return mode in ("backtest", "replay", "paper")
 
 
 def unbuilt(config: RunConfig) -> Iterator[Finding]:
@@ -77,9 +91,9 @@ def unbuilt(config: RunConfig) -> Iterator[Finding]:
     This is the only list of them; a part that gets built loses its line here.
     """
     if not is_built(config.mode):
-        yield ("mode",), f"mode {config.mode!r} (there are: backtest, replay)"
+        yield ("mode",), f"mode {config.mode!r} (there are: backtest, replay, paper)"
     if config.broker.account is not None:
-        yield ("broker", "account"), "broker accounts, which come with the live modes"
+        yield ("broker", "account"), "broker accounts, which come with mode live; every paper portfolio has its own"
     if config.allocator is not None:
         yield ("allocator",), "allocators"
     for number, portfolio in enumerate(config.portfolios):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import numpy as np
@@ -31,12 +31,16 @@ from framework.engine.halts import halts_in_force
 from framework.engine.paper import Bars, PaperAccount
 from framework.engine.schedule import decision_rows, gather_missed
 from framework.errors import BookingError, EngineError, StrategyError
+from framework.model.orders import OrderTerms
 from framework.model.result import Unfilled
 from framework.model.timeline import moment, stamp
 from framework.trading.broker import Broker, BrokerAccount
 from framework.trading.context import Context, Cursor, IndicatorMaker, SetupContext
 from framework.trading.costs import Costs
 from framework.trading.strategy import Strategy, style
+
+#: Until when orders of a liquidation may be sent: they are wanted whenever the market opens next.
+_LIQUIDATION_HOLDS = timedelta(days=10)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,6 +210,39 @@ class Worker:
         self._gateway.cancel(self.get_data().orders, reason)
         self._gateway.settle(self.get_data().orders)
         return self.get_data().orders
+
+    def liquidate(self) -> str:
+        """Take back every order, then sell (or buy back) all that is held; what was done, in words.
+
+        Raises:
+            BookingError: an order is not final yet, so that what is held is not certain; ask again.
+        """
+        portfolio_id = self._identity.portfolio_id
+        left = self.cancel_open_orders("liquidated")
+        if left:
+            raise BookingError(f"{len(left)} orders of portfolio {portfolio_id} are not final yet; liquidate again")
+        data = self.get_data()
+        held = [(ticker, quantity) for ticker, quantity in data.state.positions.items() if quantity]
+        if not held:
+            return "nothing is held"
+        due_at = data.now + timedelta(microseconds=1)  # apart from what the strategy decides at this moment
+        intents = [
+            journal.Intent(
+                journal.client_order_id(self._books_id, portfolio_id, due_at, number),
+                ticker,
+                "SELL" if quantity > 0 else "BUY",
+                abs(quantity),
+                None,
+                OrderTerms(time_in_force="GTC"),
+            )
+            for number, (ticker, quantity) in enumerate(held)
+        ]
+        decision = journal.Decision(
+            portfolio_id, due_at, data.now, data.now + _LIQUIDATION_HOLDS, {}, intents=intents, kind="liquidation"
+        )
+        journal.decide(self._pool, decision, self._guard)
+        self._gateway.send(self.get_data().orders)
+        return f"{len(intents)} orders sent that close every position; they fill when the market trades"
 
     # Value.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -148,3 +149,28 @@ class RunResult:
     fingerprint: str
     notes: tuple[str, ...]
     load_seconds: float
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a portfolio stands when its engine has stopped; money in its currency.
+
+    Attributes:
+        portfolio_id: which.
+        currency: of the money.
+        cash: latest balance.
+        equity, profit: of its latest valuation; ``None``: it was never valued.
+        positions: shares by ticker, none that are zero.
+        trades, decisions: how many this run has made.
+        failures: cycles of this run that failed.
+    """
+
+    portfolio_id: str
+    currency: str
+    cash: Decimal
+    equity: Decimal | None
+    profit: Decimal | None
+    positions: dict[str, Decimal]
+    trades: int
+    decisions: int
+    failures: int
