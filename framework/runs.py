@@ -151,6 +151,7 @@ class Plan:
             terms=self._terms(portfolio),
             broker=self.broker,
             code_hash=self.manager.get("strategy", portfolio.strategy.name).source_hash,
+            since=self.config.start,
         )
 
     def job(self, portfolio: Portfolio, data: LoadedPanel, strategy: Strategy, name: str, schedule: str) -> Simulation:
@@ -306,36 +307,39 @@ def _replay(plan: Plan, database: Database, done: list[_Simulated], progress: Pr
     Raises:
         ParityError: they differ.
     """
-    from framework.books.open import Identity
     from framework.data.coming import Coming
     from framework.db.scratch import scratch_schema
     from framework.engine.replay import Replayed, compare, replay
 
     size = plan.config.database.pool
     name = f"replay_{datetime.now(UTC):%Y%m%d%H%M%S}_{uuid4().hex[:6]}"
-    coming = Coming(plan.config.calendar, plan.config.interval, plan.source.settle)
-    feed = plan.feed(adjusted_as_of=plan.end, trade_adjusted=True)
-    with scratch_schema(database.url, name, size.min, size.max) as books:
+    with scratch_schema(database.url, name, size.min, size.max) as scratch:
 
-        def task(portfolio: Portfolio, simulated: _Simulated) -> Callable[[Callable[[], None]], Replayed]:
-            def work(checkpoint: Callable[[], None]) -> Replayed:
-                def told(bars: int, total: int) -> None:
-                    progress(f"replay {portfolio.id}", bars, total)
-                    checkpoint()
+        def work(checkpoint: Callable[[], None]) -> list[Replayed]:
+            def told(portfolio_id: str, bars: int, total: int) -> None:
+                progress(f"replay {portfolio_id}", bars, total)
+                checkpoint()
 
-                identity = Identity(portfolio.id, "replay", "simulated", portfolio.id, portfolio.currency)
-                replay(simulated.job, plan.assignment(portfolio, identity), books, feed, coming, told)
-                return compare(books, simulated.result)
+            coming = Coming(plan.config.calendar, plan.config.interval, plan.source.settle)
+            feed = plan.feed(adjusted_as_of=plan.end, trade_adjusted=True)
+            replay([each.job for each in done], _assignments(plan), scratch, feed, coming, told)
+            return [compare(scratch.pool, each.result) for each in done]
 
-            return work
-
-        pairs = zip(plan.config.portfolios, done, strict=True)
-        tasks = {f"replay-{portfolio.id}": task(portfolio, simulated) for portfolio, simulated in pairs}
-        for found in run_threads(tasks):
+        for found in run_threads({"replay": work})[0]:
             announce(
                 f"Replay: portfolio {found.portfolio_id} ends as the backtest does: "
                 f"{found.trades} trades, equity {found.equity:,.2f}"
             )
+
+
+def _assignments(plan: Plan) -> list[Assignment]:
+    """The portfolios as a replay runs them."""
+    from framework.books.open import Identity
+
+    return [
+        plan.assignment(portfolio, Identity(portfolio.id, "replay", "simulated", portfolio.id, portfolio.currency))
+        for portfolio in plan.config.portfolios
+    ]
 
 
 def _result_notes(result: PortfolioResult) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from psycopg2 import sql as compose
 from psycopg2.extensions import make_dsn
@@ -18,9 +19,17 @@ SHARED = ("market_data", "market_data_version", "market_data_coverage", "corpora
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
+@dataclass(frozen=True, eq=False)
+class Scratch:
+    """A scratch schema in use: a pool, and the URL for connections beside it (may hold a password)."""
+
+    pool: Pool
+    url: str
+
+
 @contextmanager
-def scratch_schema(url: str, name: str, pool_min: int, pool_max: int, keep: bool = False) -> Iterator[Pool]:
-    """A pool whose connections see empty books in the schema ``name``, and the market data; it is dropped at the end.
+def scratch_schema(url: str, name: str, pool_min: int, pool_max: int, keep: bool = False) -> Iterator[Scratch]:
+    """Empty books in the schema ``name``, beside the market data that is there; it is dropped at the end.
 
     Args:
         url: of the database.
@@ -39,9 +48,10 @@ def scratch_schema(url: str, name: str, pool_min: int, pool_max: int, keep: bool
         _execute(admin, "CREATE SCHEMA {}", name)
         try:
             _migrate(url, name)
-            pool = Pool(make_dsn(url, options=f"-c search_path={name},public"), pool_min, pool_max)
+            scratch_url = make_dsn(url, options=f"-c search_path={name},public")
+            pool = Pool(scratch_url, pool_min, pool_max)
             try:
-                yield pool
+                yield Scratch(pool, scratch_url)
             finally:
                 pool.close()
         finally:

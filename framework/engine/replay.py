@@ -10,17 +10,19 @@ from decimal import Decimal
 import numpy as np
 
 from framework.books.entries import CashMovement
-from framework.books.journal import read_books_id
 from framework.books.keys import opening_key
 from framework.books.ledger import book
-from framework.books.open import open_portfolio
-from framework.books.state import read_portfolio
+from framework.books.open import Identity, open_portfolio
+from framework.books.state import Valuation, read_portfolio
 from framework.data.coming import Coming
 from framework.data.feed import Feed
 from framework.db.pool import Pool
 from framework.db.queries import fetch_all
+from framework.db.scratch import Scratch
+from framework.engine.clock import SimulatedClock
+from framework.engine.live import OUTAGES, Events, LiveEngine
 from framework.engine.simulator import Simulation
-from framework.engine.worker import Assignment, Worker
+from framework.engine.worker import Assignment, Watcher
 from framework.errors import ParityError
 from framework.model.result import PortfolioResult
 from framework.model.timeline import moment
@@ -39,43 +41,65 @@ class Replayed:
 
 
 def replay(
-    job: Simulation,
-    assignment: Assignment,
-    pool: Pool,
+    jobs: Sequence[Simulation],
+    assignments: Sequence[Assignment],
+    scratch: Scratch,
     feed: Feed,
     coming: Coming,
-    progress: Callable[[int, int], None],
+    progress: Callable[[str, int, int], None],
 ) -> None:
-    """Run a portfolio through the books, bar by bar: a cycle of the live engine at each moment at which a bar is known.
+    """Run portfolios through books of their own: the live engine, on a clock that stands at one bar after the other.
 
     Args:
-        job: as backtested.
-        assignment: the same, as a worker runs it.
-        pool: of scratch books.
-        feed: of the market, adjusted as the backtest's panel was.
+        jobs: as backtested; each with a bar at least.
+        assignments: the same, as the live engine runs them.
+        scratch: books, empty.
+        feed: of the market, adjusted as the panels of the backtests were.
         coming: the calendar.
-        progress: is told (bars done, bars in all).
+        progress: is told (portfolio, bars done, bars in all); may raise, which ends the replay.
 
     Raises:
-        EngineError: of the strategy or the books.
+        EngineError: the first that a portfolio failed with.
     """
-    open_portfolio(pool, assignment.identity)
-    _deposit(pool, job)
-    moments = [moment(stamp) for stamp in job.timeline.available[job.first :]]
-    now = moments[:1]
+    for job, assignment in zip(jobs, assignments, strict=True):
+        open_portfolio(scratch.pool, assignment.identity)
+        _deposit(scratch.pool, job)
+    failures: list[BaseException] = []
+    done = {job.portfolio_id: 0 for job in jobs}
+    bars = {job.portfolio_id: len(job.panel) - job.first for job in jobs}
 
-    def clock() -> datetime:
-        return now[0]
+    def valued(identity: Identity, valuation: Valuation) -> None:
+        done[identity.portfolio_id] += 1
 
-    worker = Worker(assignment, pool, feed, coming, clock, clock, read_books_id(pool))
-    for bar, now[0] in enumerate(moments):
-        progress(bar, len(moments))
-        worker.cycle()
-    progress(len(moments), len(moments))
+    def failed(portfolio_id: str, error: BaseException, stopped: bool) -> None:
+        if not isinstance(error, OUTAGES):
+            failures.append(error)
+            engine.stop()
+
+    def idle() -> None:
+        for name, count in done.items():
+            progress(name, count, bars[name])
+
+    starts = [moment(job.timeline.available[job.first]) for job in jobs]
+    ends = [moment(job.timeline.available[-1]) for job in jobs]
+    engine = LiveEngine(
+        "replay",
+        "",
+        assignments,
+        scratch.pool,
+        scratch.url,
+        feed,
+        coming,
+        SimulatedClock(min(starts), max(ends)),
+        events=Events(Watcher(valued=valued), failed=failed),
+    )
+    engine.run(idle)
+    if failures:
+        raise failures[0]
 
 
 def _deposit(pool: Pool, job: Simulation) -> None:
-    if not job.terms.opening_cash or job.first == len(job.panel):
+    if not job.terms.opening_cash:
         return
     before = moment(job.timeline.opens[job.first]) - timedelta(seconds=1)
     session: date = job.timeline.session[job.first].item()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 import numpy as np
@@ -58,6 +58,7 @@ class Assignment:
         terms: lots, buffer, costs.
         broker: where orders go.
         config_hash, code_hash: noted with each decision.
+        since: exchange date of the first bar that is valued and decided on; those before are for the lookback.
     """
 
     identity: Identity
@@ -71,6 +72,7 @@ class Assignment:
     broker: Broker
     config_hash: str | None = None
     code_hash: str | None = None
+    since: date | None = None
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ class Worker:
             if self._gateway.settle(data.orders):
                 data = self.get_data()
             self._gateway.send(data.orders)
-        if not len(data.window.signal):
+        if not self._has_begun(data.window):
             return data
         self._value(data)
         if data.halted_by is None and self._is_due(data) and self._decide(data):
@@ -179,6 +181,13 @@ class Worker:
                 orders = journal.read_live_orders(connection, self._identity.portfolio_id)
             self._gateway.send(orders)
         return data
+
+    def _has_begun(self, window: Window) -> bool:
+        """Whether there is a bar that counts."""
+        if not len(window.signal):
+            return False
+        since = self.assignment.since
+        return since is None or bool(window.timeline.session[-1] >= np.datetime64(since, "D"))
 
     def get_data(self) -> StrategyData:
         """Market window, cash and positions, latest valuation, and the journal, in one read-only transaction.

@@ -66,15 +66,9 @@ def test_what_arrives_between_two_waits_is_not_missed(database, pool):
 
 
 def test_it_works_in_a_scratch_schema(database):
-    with scratch_schema(database, "replay_x", 1, 2) as pool:
-        url = (
-            f"{database}&options=-csearch_path%3Dreplay_x"
-            if "?" in database
-            else f"{database}?options=-csearch_path%3Dreplay_x"
-        )
-        with Listener(url, ["engine_bars"]) as listener:
-            run(pool, BAR, "x", "1d", ["A"])
-            assert listener.wait(10) == (Notification("engine_bars", "x 1d"),)
+    with scratch_schema(database, "replay_x", 1, 2) as scratch, Listener(scratch.url, ["engine_bars"]) as listener:
+        run(scratch.pool, BAR, "x", "1d", ["A"])
+        assert listener.wait(10) == (Notification("engine_bars", "x 1d"),)
 
 
 def test_waiting_lasts_as_long_as_asked(database):
