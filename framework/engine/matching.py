@@ -70,6 +70,11 @@ class Match(NamedTuple):
     slips: bool
 
 
+def at_open(price: float) -> Match:
+    """A trade at the open, which is at ``price``."""
+    return Match(price, is_inside=False, slips=True)
+
+
 def match(order: Waiting, bar: Bar) -> Match | None:
     """Where an order trades in a bar; ``None``: nowhere. A price that is touched counts as reached.
 
@@ -86,7 +91,7 @@ def match(order: Waiting, bar: Bar) -> Match | None:
     What is IOC trades at the open only.
     """
     if order.terms.order_type == "market":
-        return Match(bar.open, is_inside=False, slips=True)
+        return at_open(bar.open)
     side = 1.0 if order.lots > 0.0 else -1.0
     found = _match_buy(order, bar if side > 0.0 else bar.mirrored(), side)
     if found is None or (found.is_inside and order.terms.time_in_force == "IOC"):
@@ -102,13 +107,13 @@ def _match_buy(order: Waiting, bar: Bar, side: float) -> Match | None:
     limit = inf if terms.limit_price is None else side * to_micro(terms.limit_price)
     if terms.order_type == "stop":
         if bar.open >= stop:
-            return Match(bar.open, is_inside=False, slips=True)
+            return at_open(bar.open)
         return Match(stop, is_inside=True, slips=True) if bar.high >= stop else None
     if bar.open < stop and not order.is_triggered:
         is_certain = bar.high >= stop and bar.close <= limit
         return Match(min(limit, bar.high), is_inside=True, slips=False) if is_certain else None
     if bar.open <= limit:
-        return Match(bar.open, is_inside=False, slips=True)
+        return at_open(bar.open)
     return Match(limit, is_inside=True, slips=False) if bar.low <= limit else None
 
 

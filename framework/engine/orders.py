@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framework.engine.account import Account
-from framework.engine.matching import Bar, Match, Waiting, held_to_limit, match, triggers
+from framework.engine.matching import Bar, Match, Waiting, at_open, held_to_limit, match, triggers
 from framework.errors import StrategyError
-from framework.model.money import MICRO, MIN_PRICE, cut
+from framework.model.money import MICRO, MIN_PRICE, cut, to_micro
 from framework.model.orders import MARKET, OrderTerms
 from framework.model.panel import Floats
 from framework.trading.context import OrderRequest
@@ -27,7 +27,7 @@ MAX_WEIGHT = 1000.0
 REPLACED = "replaced"
 #: Why an order ends that the strategy takes back.
 CANCELLED = "cancelled"
-#: Who of one ticker trades first at one moment: the worse price.
+#: Who of one ticker trades first at one moment: those with the worse price.
 _RANK = {"market": 0, "stop": 1, "stop_limit": 1, "limit": 2}
 
 #: The orders to send (``dataclasses.replace(order, lots=…)`` where they shrink), and what was taken from which: order,
@@ -87,10 +87,13 @@ class OrderBook:
     ) -> None:
         self.account = account
         self.waiting: list[Waiting] = list(waiting)
+        #: Tickers that may have an order waiting; all others need not be searched for.
+        self._busy = {order.column for order in self.waiting}
         self._last_of_session = last_of_session
         self._next_bar = next_bar
         self._witness = witness
-        self._review = review
+        self.review = review
+        self._fields = (account.opens, account.highs, account.lows, account.closes)
 
     # Decisions.
 
@@ -118,54 +121,44 @@ class OrderBook:
             self._cancel(bar, column, lambda waiting: True, CANCELLED)
         elif order.is_target and lots >= 0.0:
             self._reach(bar, column, lots, order.terms)
-        elif order.is_target or held + self._on_its_way(column) + lots < 0.0:
+        elif order.is_target or held + _on_its_way(self._of(column)) + lots < 0.0:
             self.account.note_unfilled(bar, column, lots, "short not allowed")
         elif lots:
             self._queue(Waiting(column, lots, bar, terms=order.terms))
 
     def close_decision(self, bar: int) -> None:
         """All that was decided on the close of ``bar`` is queued: let the review look at it."""
-        if self._review is None:
+        if self.review is None:
             return
         new = [order for order in self.waiting if self._is_of(bar, order)]
         earlier = [order for order in self.waiting if not self._is_of(bar, order)]
-        kept, refused = self._review(bar, new, earlier)
+        kept, refused = self.review(bar, new, earlier)
         self.waiting = [*earlier, *kept]
         for order, lots, reason in refused:
             self.account.note_unfilled(bar, order.column, lots, reason)
 
     def _reach(self, bar: int, column: int, target: float, terms: OrderTerms) -> None:
         """Order the difference to ``target``; what an earlier order will bring counts, unless it goes too far."""
-        if target < self._resting_sells(column):
-            self._cancel(bar, column, lambda order: not order.is_on_its_way and order.lots < 0.0, REPLACED)
-        if terms.order_type != "market":
-            self._cancel(bar, column, lambda order: order.is_target and order.terms != terms, REPLACED)
         needed = target - float(self.account.lots[column])
-        coming = self._on_its_way(column)
+        if waiting := self._of(column):
+            if target < _resting_sells(waiting):
+                self._cancel(bar, column, lambda order: not order.is_on_its_way and order.lots < 0.0, REPLACED)
+            if terms.order_type != "market":
+                self._cancel(bar, column, lambda order: order.is_target and order.terms != terms, REPLACED)
+        coming = _on_its_way(self._of(column)) if waiting else 0.0
         if coming and (needed * coming <= 0.0 or abs(coming) > abs(needed)):
             self._cancel(bar, column, lambda order: order.is_on_its_way, REPLACED)
             coming = 0.0
         if needed != coming:
             self._queue(Waiting(column, needed - coming, bar, terms=terms, is_target=True))
 
-    def _on_its_way(self, column: int) -> float:
-        return sum(order.lots for order in self.waiting if order.column == column and order.is_on_its_way)
-
-    def _resting_sells(self, column: int) -> float:
-        """Lots of a position that resting sells hold. A stop and a limit may guard the same ones: they count once."""
-        stops = limits = 0.0
-        for order in self.waiting:
-            if order.column == column and order.lots < 0.0 and not order.is_on_its_way:
-                if order.terms.stop_price is None:
-                    limits -= order.lots
-                else:
-                    stops -= order.lots
-        return max(stops, limits)
+    def _of(self, column: int) -> list[Waiting]:
+        """The orders of a ticker, in the order in which they were decided."""
+        return [order for order in self.waiting if order.column == column] if column in self._busy else []
 
     def _cancel(self, bar: int, column: int, is_meant: Callable[[Waiting], bool], reason: str) -> None:
         """Take back orders of a ticker; what is being decided at this bar was never sent, and nobody is told."""
-        meant = [order for order in self.waiting if order.column == column and is_meant(order)]
-        for order in meant:
+        for order in filter(is_meant, self._of(column)):
             self.waiting.remove(order)
             if not self._is_of(bar, order):
                 self._end(bar, order, order.lots, reason)
@@ -173,15 +166,14 @@ class OrderBook:
     def _queue(self, order: Waiting) -> None:
         """Send an order; what is asked of a ticker at one bar at the market is one order."""
         if order.terms.order_type == "market":
-            for other in [other for other in self.waiting if self._is_same(order, other)]:
-                self.waiting.remove(other)
-                order = replace(order, lots=order.lots + other.lots, is_target=order.is_target or other.is_target)
+            for other in self._of(order.column):
+                if other.terms == order.terms and self._is_of(order.decided, other):
+                    self.waiting.remove(other)
+                    order = replace(order, lots=order.lots + other.lots, is_target=order.is_target or other.is_target)
         if order.lots:
             self.waiting.append(order)
+            self._busy.add(order.column)
         self._next_bar = order.decided + 1
-
-    def _is_same(self, order: Waiting, other: Waiting) -> bool:
-        return other.column == order.column and other.terms == order.terms and self._is_of(order.decided, other)
 
     @staticmethod
     def _is_of(bar: int, order: Waiting) -> bool:
@@ -205,7 +197,7 @@ class OrderBook:
 
     def arrival(self, bar: int, order: Waiting) -> float:
         """The market when ``order`` could first trade in ``bar``, where it fills: per share, before slippage."""
-        found = match(order, self._prices(bar, order.column))
+        found = self._match(bar, order)
         assert found is not None, "it fills in this bar"
         return found.price / MICRO
 
@@ -227,28 +219,36 @@ class OrderBook:
                 self.waiting.append(order)
             else:
                 self._end(bar, order, order.lots, reason)
+        self._busy = {order.column for order in self.waiting}
 
     def _matched(self, bar: int) -> tuple[list[Trade], list[Waiting]]:
         """The orders that trade in this bar, in ticker order, and those that wait on."""
         trades, rest = [], []
+        opens = self.account.opens[bar]
         for order in self.waiting:
-            prices = self._prices(bar, order.column)
-            found = match(order, prices)
-            if prices.open != prices.open:
+            opening = opens.item(order.column)
+            if opening != opening:
                 rest.append(order)
-            elif found is None:
-                rest.append(replace(order, is_triggered=True) if triggers(order, prices) else order)
-            elif not found.is_inside and self.account.opens[bar, order.column] < MIN_PRICE:
+                continue
+            found = self._match(bar, order)
+            if found is None:
+                is_triggered = triggers(order, self._prices(bar, order.column))
+                rest.append(replace(order, is_triggered=True) if is_triggered else order)
+            elif opening < MIN_PRICE and not found.is_inside:
                 self._end(bar, order, order.lots, "price too small")
             else:
                 trades.append(Trade(order, found))
-        trades.sort(key=lambda trade: (trade.order.column, _RANK[trade.order.terms.order_type]))
+        trades.sort(key=_turn)
         return trades, rest
 
+    def _match(self, bar: int, order: Waiting) -> Match | None:
+        if order.terms.order_type == "market":
+            return at_open(to_micro(self.account.opens.item(bar, order.column)))
+        return match(order, self._prices(bar, order.column))
+
     def _prices(self, bar: int, column: int) -> Bar:
-        account = self.account
-        fields = (account.opens, account.highs, account.lows, account.closes)
-        return Bar(*(np.rint(field[bar, column] * MICRO).item() for field in fields))
+        prices = [field.item(bar, column) for field in self._fields]
+        return Bar(*[to_micro(price) if price == price else price for price in prices])
 
     def _lapse(self, bar: int, order: Waiting) -> str | None:
         """Why an order ends that this bar left as it was; ``None``: it waits on."""
@@ -309,6 +309,22 @@ class OrderBook:
         self.account.note_unfilled(bar, order.column, lots, reason)
         if self._witness is not None:
             self._witness.ended(order, lots, reason)
+
+
+def _turn(trade: Trade) -> int:
+    """Ticker order; of one ticker by rank."""
+    return trade.order.column * len(_RANK) + _RANK[trade.order.terms.order_type]
+
+
+def _on_its_way(orders: Sequence[Waiting]) -> float:
+    return sum(order.lots for order in orders if order.is_on_its_way)
+
+
+def _resting_sells(orders: Sequence[Waiting]) -> float:
+    """Lots of a position that resting sells hold. A stop and a limit may guard the same ones: they count once."""
+    sells = [order for order in orders if order.lots < 0.0 and not order.is_on_its_way]
+    stops = sum(order.lots for order in sells if order.terms.stop_price is not None)
+    return -min(stops, sum(order.lots for order in sells) - stops)
 
 
 def _sides(trades: list[Trade], is_inside: bool) -> tuple[list[Trade], list[Trade]]:
