@@ -67,8 +67,11 @@ def resume(connection: Connection, portfolio_id: str | None, by: str) -> tuple[H
     return tuple(sorted((Halt(*row) for row in rows), key=lambda each: each.halted_at))
 
 
-def halts_in_force(connection: Connection, portfolio_id: str) -> tuple[Halt, ...]:
-    """Why a portfolio is halted, oldest first; empty: it is not. To be read in the transaction that writes orders."""
+def halts_in_force(connection: Connection, portfolio_id: str | None) -> tuple[Halt, ...]:
+    """Why a portfolio is halted, oldest first; empty: it is not. To be read in the transaction that writes orders.
+
+    For ``None`` every halt in force, of whatever portfolio.
+    """
     return tuple(Halt(*row) for row in fetch_all(connection, "halts_in_force", {"portfolio_id": portfolio_id}))
 
 

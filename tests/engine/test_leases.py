@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import random
+import signal
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -15,7 +20,7 @@ from framework.errors import DatabaseUnavailable, LeaseLost
 from tests.books.cases import ask
 
 NAMES = [portfolio_lease(str(number)) for number in range(20)]
-TTL, SEND = 0.9, 0.3
+TTL, SEND = 1.5, 0.5
 
 
 def may_write(pool: Pool, lease) -> bool:
@@ -78,8 +83,8 @@ def test_an_expired_lease_is_taken_after_the_send_timeout_not_before(pool):
 def test_renewing_keeps_it_and_one_statement_is_enough(pool):
     first, second = fast(pool, "first"), fast(pool, "second")
     lease = first.acquire(NAMES)[NAMES[0]]
-    for _ in range(8):
-        time.sleep(TTL / 4)
+    for _ in range(6):
+        time.sleep(TTL / 3)
         assert first.renew() == ()
         assert second.acquire(NAMES) == {}
     assert may_write(pool, lease)
@@ -135,6 +140,69 @@ def test_a_transaction_that_falls_silent_after_the_guard_is_ended_by_the_server(
         fetch_one(connection, "books_id")
     time.sleep(TTL)
     assert second.acquire(["a"]).keys() == {"a"}
+
+
+# An engine that renews and writes as fast as it can, and says when it has lost its lease.
+WRITER = """
+import sys
+from framework.db.pool import Pool
+from framework.engine.leases import Leases, require_lease
+from framework.errors import DatabaseUnavailable, LeaseLost
+
+pool = Pool(sys.argv[1])
+leases = Leases(pool, "paused", float(sys.argv[2]), float(sys.argv[3]))
+lease = leases.acquire(["a"])["a"]
+written = 0
+while leases.held:
+    try:
+        with pool.transaction() as connection:
+            require_lease(connection, lease)
+            with connection.cursor() as cursor:
+                cursor.execute("INSERT INTO writes (epoch) VALUES (%s)", [lease.epoch])
+        written += 1
+        if written == 1:
+            print("writes", flush=True)
+    except (LeaseLost, DatabaseUnavailable):
+        pass  # the latter where it was paused inside a transaction, which the server has ended
+    leases.renew()
+print("lost", flush=True)
+"""
+
+
+@pytest.fixture
+def running() -> Iterator[list[subprocess.Popen[str]]]:
+    """Processes that are ended after the test, however it ends."""
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_a_paused_engine_cannot_write_after_another_took_over(database, pool, running):
+    ask(pool, "CREATE TABLE writes (id bigint GENERATED ALWAYS AS IDENTITY, epoch bigint)", fetch=False)
+    arguments = [sys.executable, "-c", WRITER, database, str(TTL), str(SEND)]
+    epochs = []
+    for _ in range(4):
+        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+        running.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "writes\n"
+        time.sleep(random.uniform(0.05, 0.3))
+        process.send_signal(signal.SIGSTOP)
+        second = fast(pool, "second")
+        while not (taken := second.acquire(["a"])):
+            time.sleep(0.01)
+        epochs.append(taken["a"].epoch)
+        ask(pool, "INSERT INTO writes (epoch) VALUES (%s)", taken["a"].epoch, fetch=False)
+        process.send_signal(signal.SIGCONT)
+        assert process.communicate(timeout=30)[0] == "lost\n"
+        assert process.returncode == 0
+        second.release(["a"])
+    written = [epoch for (epoch,) in ask(pool, "SELECT epoch FROM writes ORDER BY id")]
+    assert written == sorted(written), "an older epoch wrote after a newer one"
+    assert epochs == [2, 4, 6, 8]
+    assert set(written) == set(range(1, 9))
 
 
 def test_the_guard_sets_nothing_on_the_session(pool):
