@@ -19,9 +19,11 @@ from framework.db.market import read_corporate_actions
 from framework.db.queries import fetch_one
 from framework.engine.clock import Clock, RealClock, SimulatedClock
 from framework.engine.commands import Command
+from framework.engine.decider import StrategyData
 from framework.engine.gateway import Filled
-from framework.engine.live import Events, LiveEngine, Settings
-from framework.engine.worker import StrategyData, Watcher
+from framework.engine.live import LiveEngine
+from framework.engine.runner import Events, Settings
+from framework.engine.worker import Watcher
 from framework.errors import BookingError, ConfigError, EngineError
 from framework.model.money import price_decimal
 from framework.model.result import Ending

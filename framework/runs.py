@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from framework.data.panels import LoadedPanel
     from framework.data.source import DataSource
     from framework.db.database import Database
-    from framework.engine.worker import Assignment
+    from framework.engine.decider import Assignment
 
 #: Called with (what is being done, how much is done, how much there is).
 Progress = Callable[[str, float, float], None]
@@ -138,7 +138,7 @@ class Plan:
 
     def assignment(self, portfolio: Portfolio, identity: Identity) -> Assignment:
         """A portfolio as a worker of the live engine runs it."""
-        from framework.engine.worker import Assignment
+        from framework.engine.decider import Assignment
 
         return Assignment(
             identity=identity,

@@ -72,6 +72,7 @@ class Decision:
         told_to: which ends of orders the strategy was told of (:attr:`LastDecision.told_to`).
         intents: all that it asks for, refused ones included.
         cancels: open orders that it takes back, by id, each with the reason.
+        halted_by: a risk rule, with its words, that halts the portfolio from here on.
         kind: a ``liquidation`` decides without the strategy, and in a halted portfolio.
         config_hash, code_hash, window_hash: of the run config, of the strategy's file, and of the bars decided on.
     """
@@ -84,6 +85,7 @@ class Decision:
     told_to: int = 0
     intents: Sequence[Intent] = ()
     cancels: Mapping[str, str] = field(default_factory=dict)
+    halted_by: str | None = None
     kind: Literal["strategy", "liquidation"] = "strategy"
     config_hash: str | None = None
     code_hash: str | None = None
@@ -194,6 +196,8 @@ def decide(pool: Pool, decision: Decision, guard: Guard | None = None) -> bool:
                 _note_cancels(connection, decision.cancels, decision.due_at)
             if decision.intents:
                 execute(connection, "insert_orders", _columns(decision))
+            if decision.halted_by is not None:
+                _halt(connection, decision)
             return True
 
     return retry(once)
@@ -291,6 +295,11 @@ def add_fills(connection: Connection, quantities: Mapping[str, Decimal]) -> None
     """Note what was booked of orders, in the transaction that books it."""
     if quantities:
         execute(connection, "add_fills", {"order_ids": list(quantities), "quantities": list(quantities.values())})
+
+
+def _halt(connection: Connection, decision: Decision) -> None:
+    asked = {"reason": (decision.halted_by or "")[:500], "keep_orders": False, "halted_by": "risk rule"}
+    execute(connection, "halt", {"portfolio_id": decision.portfolio_id, **asked})
 
 
 def _note_cancels(connection: Connection, reasons: Mapping[str, str], ended_at: datetime) -> None:

@@ -32,7 +32,6 @@ class Desk:
         state: cash and positions.
         orders: those that have not ended.
         last_of_session: shape ``(T,)``: after which bars a session is over.
-        review: looks at the whole decision.
     """
 
     def __init__(
@@ -42,7 +41,6 @@ class Desk:
         state: PortfolioState,
         orders: Sequence[LiveOrder],
         last_of_session: NDArray[np.bool_],
-        review: Review | None = None,
     ) -> None:
         panel = window.trade
         self.last = len(panel) - 1
@@ -56,7 +54,7 @@ class Desk:
             if quantity:
                 self.account.lots[columns[ticker]] = float(quantity * int(self._per_share))
         waiting = [self._waiting(order, columns) for order in orders if order.cancel_reason is None]
-        self._book = OrderBook(self.account, last_of_session, waiting, self.last, self, review)
+        self._book = OrderBook(self.account, last_of_session, waiting, self.last, self)
 
     def _waiting(self, order: LiveOrder, columns: dict[str, int]) -> Waiting:
         lots = float(order.rest * int(self._per_share))
@@ -76,8 +74,9 @@ class Desk:
         for order in orders:
             self._book.request(self.last, order)
 
-    def close(self) -> None:
+    def close(self, review: Review | None) -> None:
         """All has been asked for: let the review look at it."""
+        self._book.review = review
         self._book.close_decision(self.last)
 
     # Told by the order book.

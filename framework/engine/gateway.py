@@ -25,6 +25,8 @@ from framework.errors import BrokerError, DuplicateOrder, OrderRejected
 from framework.trading.broker import BrokerAccount, BrokerOrder, Execution, Report, Ticket
 
 _ZERO = Decimal(0)
+#: The reason of orders that were sized on an order being taken back, which has then filled after all.
+SIZED_WRONGLY = "an order taken back had filled"
 #: The reason of orders whose decision was over before they could leave.
 NOT_SENT_IN_TIME = "expired: not sent in time"
 
@@ -83,21 +85,40 @@ class Gateway:
         place = self._place()
         report = self._account.poll(place, [order.order_id for order in sent])
         changed = self._book(place, report, sent)
+        self._drop_wrongly_sized(orders, report)
         for order in sent:
             if order.state == "sending":
                 changed |= self._resolve(order, report.orders.get(order.order_id))
         return changed
 
-    def send(self, orders: Iterable[LiveOrder]) -> None:
-        """Send what is planned and still valid; the rest ends."""
+    def send(self, orders: Sequence[LiveOrder]) -> None:
+        """Send what is planned and still valid; what expired ends.
+
+        Args:
+            orders: all that have not ended. Where one is still being taken back, later ones of its ticker wait.
+        """
+        leaving = {order.ticker for order in orders if order.cancel_reason is not None}
         for order in orders:
-            if order.state == "planned" and not self._try_to_send(order):
+            if order.state != "planned" or order.ticker in leaving:
+                continue
+            if not self._try_to_send(order):
                 self._expire(order)
 
     def cancel(self, orders: Iterable[LiveOrder], reason: str) -> None:
         """Want orders cancelled; those never sent end at once, the others once :meth:`settle` has seen it done."""
         wanted = {order.order_id: reason for order in orders if order.cancel_reason is None}
         journal.cancel(self._pool, self._identity.portfolio_id, wanted, self._clock())
+
+    def _drop_wrongly_sized(self, orders: Sequence[LiveOrder], report: Report) -> None:
+        """End what was planned on the word of a cancel that came too late; the strategy is told, and decides again."""
+        filled = {
+            order.ticker
+            for order in orders
+            if order.cancel_reason is not None and _has_filled_since(order, report.orders.get(order.order_id))
+        }
+        for order in orders:
+            if order.state == "planned" and order.ticker in filled:
+                self._end(order, SIZED_WRONGLY)
 
     # Sending.
 
@@ -226,6 +247,10 @@ def _ticket(order: LiveOrder) -> Ticket:
 
 def _is_over(order: BrokerOrder | None) -> bool:
     return order is not None and order.is_closed
+
+
+def _has_filled_since(order: LiveOrder, found: BrokerOrder | None) -> bool:
+    return found is not None and found.filled > order.filled
 
 
 def _end_of(order: LiveOrder, report: Report) -> journal.End:

@@ -20,9 +20,11 @@ from framework.db.pool import Pool
 from framework.db.queries import fetch_all
 from framework.db.scratch import Scratch
 from framework.engine.clock import SimulatedClock
-from framework.engine.live import OUTAGES, Events, LiveEngine
+from framework.engine.decider import Assignment
+from framework.engine.live import LiveEngine
+from framework.engine.runner import OUTAGES, Events
 from framework.engine.simulator import Simulation
-from framework.engine.worker import Assignment, Watcher
+from framework.engine.worker import Watcher
 from framework.errors import ParityError
 from framework.model.result import PortfolioResult
 from framework.model.timeline import moment

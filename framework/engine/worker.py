@@ -8,71 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import numpy as np
 
 from framework.books import journal
-from framework.books.journal import Guard, LastDecision, LiveOrder
+from framework.books.journal import Guard, LiveOrder
 from framework.books.lots import Lots, Mark
 from framework.books.open import Identity
-from framework.books.state import PortfolioState, Valuation, read_latest_valuation, read_state
+from framework.books.returns import ReturnIndex
+from framework.books.state import Valuation, read_latest_valuation, read_state
 from framework.books.valuation import value
 from framework.data.coming import Coming
 from framework.data.feed import Feed
 from framework.data.window import Window
 from framework.db.pool import Pool
+from framework.db.queries import fetch_one
 from framework.db.retry import retry
-from framework.engine.account import Account, Terms
-from framework.engine.desk import Desk
+from framework.engine.account import Account
+from framework.engine.decider import Assignment, Decider, StrategyData
 from framework.engine.gateway import Filled, Gateway
 from framework.engine.halts import halts_in_force
 from framework.engine.paper import Bars, PaperAccount
-from framework.engine.schedule import decision_rows, gather_missed
-from framework.errors import BookingError, EngineError, StrategyError
+from framework.errors import BookingError
 from framework.model.orders import OrderTerms
-from framework.model.result import Unfilled
-from framework.model.timeline import moment, stamp
-from framework.trading.broker import Broker, BrokerAccount
-from framework.trading.context import Context, Cursor, IndicatorMaker, SetupContext
+from framework.model.timeline import moment
+from framework.trading.broker import BrokerAccount
 from framework.trading.costs import Costs
-from framework.trading.strategy import Strategy, style
 
 #: Until when orders of a liquidation may be sent: they are wanted whenever the market opens next.
 _LIQUIDATION_HOLDS = timedelta(days=10)
-
-
-@dataclass(frozen=True, eq=False)
-class Assignment:
-    """What a worker runs.
-
-    Attributes:
-        identity: whose books.
-        tickers: what the strategy sees and may trade.
-        make_strategy: a fresh strategy object for each decision, since nothing may be kept on it between bars.
-        strategy_name: its registered name.
-        make_indicator: indicator from name and parameters.
-        schedule: ``every_bar``, ``daily``, ``weekly`` or ``monthly``.
-        lookback: bars that a decision sees.
-        terms: lots, buffer, costs.
-        broker: where orders go.
-        config_hash, code_hash: noted with each decision.
-        since: exchange date of the first bar that is valued and decided on; those before are for the lookback.
-    """
-
-    identity: Identity
-    tickers: tuple[str, ...]
-    make_strategy: Callable[[], Strategy]
-    strategy_name: str
-    make_indicator: IndicatorMaker
-    schedule: str
-    lookback: int
-    terms: Terms
-    broker: Broker
-    config_hash: str | None = None
-    code_hash: str | None = None
-    since: date | None = None
 
 
 @dataclass(frozen=True)
@@ -83,19 +49,6 @@ class Watcher:
     ended: Callable[[Identity, LiveOrder, str | None], None] = lambda identity, order, reason: None
     decided: Callable[[Identity, journal.Decision], None] = lambda identity, decision: None
     valued: Callable[[Identity, Valuation], None] = lambda identity, valuation: None
-
-
-@dataclass(frozen=True, eq=False)
-class StrategyData:
-    """What a decision is made on: market window, cash and positions, latest valuation, journal: all of one moment."""
-
-    now: datetime
-    window: Window
-    state: PortfolioState
-    valuation: Valuation | None
-    orders: tuple[LiveOrder, ...]
-    last: LastDecision | None
-    halted_by: str | None
 
 
 class Worker:
@@ -129,7 +82,8 @@ class Worker:
         self._identity, self._pool, self._feed, self._coming = assignment.identity, pool, feed, coming
         self._clock, self._booking_clock, self._books_id, self._guard = clock, booking_clock, books_id, guard
         self._watcher = watcher or Watcher()
-        self._lots = Lots()
+        self._lots, self._returns = Lots(), ReturnIndex()
+        self._decider = Decider(assignment, coming, books_id, clock)
         self._data: StrategyData | None = None
         identity = self._identity
         self._gateway = Gateway(
@@ -176,10 +130,8 @@ class Worker:
         if not self._has_begun(data.window):
             return data
         self._value(data)
-        if data.halted_by is None and self._is_due(data) and self._decide(data):
-            with self._pool.connection() as connection:
-                orders = journal.read_live_orders(connection, self._identity.portfolio_id)
-            self._gateway.send(orders)
+        if data.halted_by is None and self._decider.is_due(data):
+            self._decide(data)
         return data
 
     def _has_begun(self, window: Window) -> bool:
@@ -269,109 +221,38 @@ class Worker:
 
     # Decisions.
 
-    def _is_due(self, data: StrategyData) -> bool:
-        """Whether the newest bar of the schedule is still to be decided on, and not too late."""
-        clock = data.window.timeline
-        rows = decision_rows(self.assignment.schedule, clock, 0, self._coming.last_of_session(clock))
-        if not len(rows):
-            return False
-        row = int(rows[-1])
-        bar = moment(clock.timestamps[row])
-        if data.last is not None and data.last.bar_timestamp >= bar:
-            return False
-        return data.now < self._coming.valid_until(self.assignment.schedule, clock.rows(0, row + 1))
+    def _decide(self, data: StrategyData) -> None:
+        """Ask the strategy, commit what it wants, take back and send."""
+        decision = self._decider.decide(data, self._drawdown(), self._sent_lately(data))
+        if not journal.decide(self._pool, decision, self._guard):
+            return
+        self._watcher.decided(self._identity, decision)
+        if decision.intents or decision.cancels:
+            self._gateway.settle([order for order in self._live_orders() if order.cancel_reason is not None])
+            self._gateway.send(self._live_orders())
 
-    def _decide(self, data: StrategyData) -> bool:
-        """Ask the strategy and commit what it wants; whether there is anything to send or to cancel."""
-        clock, assignment = data.window.timeline, self.assignment
-        rows = decision_rows(assignment.schedule, clock, 0, self._coming.last_of_session(clock))
-        seen = _cut(data, int(rows[-1]) + 1)
-        clock = seen.window.timeline
-        due_at, bar = moment(clock.available[-1]), moment(clock.timestamps[-1])
-        desk = Desk(seen.window, assignment.terms, seen.state, seen.orders, self._coming.last_of_session(clock))
-        with self._named(bar):
-            state = self._ask(desk, seen)
-            desk.close()
-        decision = journal.Decision(
-            portfolio_id=self._identity.portfolio_id,
-            due_at=due_at,
-            bar_timestamp=bar,
-            valid_until=self._coming.valid_until(assignment.schedule, clock),
-            state=state,
-            told_to=0 if seen.last is None else seen.last.told_to,
-            intents=desk.intents(self._books_id, self._identity.portfolio_id, due_at),
-            cancels=desk.cancels(),
-            config_hash=assignment.config_hash,
-            code_hash=assignment.code_hash,
-            window_hash=seen.window.fingerprint(),
-        )
-        written = journal.decide(self._pool, decision, self._guard)
-        if written:
-            self._watcher.decided(self._identity, decision)
-        return written and bool(decision.intents or decision.cancels)
+    def _live_orders(self) -> tuple[LiveOrder, ...]:
+        with self._pool.connection() as connection:
+            return journal.read_live_orders(connection, self._identity.portfolio_id)
 
-    def _ask(self, desk: Desk, data: StrategyData) -> dict[str, object]:
-        """Let a fresh strategy object decide; queues what it wants in the desk's book and returns what it remembers."""
-        assignment, window, last = self.assignment, data.window, data.last
-        strategy, cursor = assignment.make_strategy(), Cursor(desk.last)
-        strategy.setup(SetupContext(window.signal, assignment.make_indicator, cursor))
-        if style(strategy) == "weights":
-            rows = [desk.last] if last is None else [_row_of(window, last.bar_timestamp), desk.last]
-            weights = gather_missed(np.asarray(strategy.weights(window.signal), dtype=np.float64), np.array(rows))
-            desk.target_weights(weights[desk.last])
-            return {}
-        ctx = Context(
-            window.signal, window.timeline, window.raw_close, cursor, desk.account, self._identity.portfolio_id
-        )
-        if last is not None:
-            ctx.state = last.state
-            ctx.lapsed = tuple(
-                Unfilled(desk.last, window.signal.tickers.index(ticker), float(quantity), reason)
-                for ticker, quantity, reason in last.lapsed
-                if ticker in window.signal.tickers
-            )
-        strategy.on_bar(ctx)
-        if ctx.asked_weights is not None:
-            desk.target_weights(ctx.asked_weights)
-        desk.request(ctx.asked_orders)
-        return ctx.state
+    def _drawdown(self) -> float:
+        """Of the return index below its peak, -1 to 0; looked up only where rules may ask for it."""
+        if not self.assignment.rules:
+            return 0.0
+        with self._pool.connection() as connection:
+            self._returns.catch_up(connection, self._identity.portfolio_id)
+        return self._returns.drawdown
 
-    def _named(self, bar: datetime) -> _Naming:
-        who = f"portfolio {self._identity.portfolio_id}: strategy {self.assignment.strategy_name!r}"
-        return _Naming(f"{who} at the bar of {bar:%Y-%m-%d %H:%M} UTC")
-
-
-class _Naming:
-    """Whatever the strategy raises becomes an error that names portfolio, strategy and bar."""
-
-    def __init__(self, where: str) -> None:
-        self._where = where
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, EngineError):
-            raise type(error)(f"{self._where}: {error}") from error
-        if isinstance(error, Exception):
-            raise StrategyError(f"{self._where} failed: {type(error).__name__}: {error}") from error
-
-
-def _cut(data: StrategyData, rows: int) -> StrategyData:
-    """The same data with the window cut to its first rows."""
-    window = data.window
-    if rows == len(window.signal):
-        return data
-    signal = window.signal.rows(0, rows)
-    trade = signal if window.trade is window.signal else window.trade.rows(0, rows)
-    cut = Window(signal, trade, window.timeline.rows(0, rows), window.raw_close[:rows], window.generation)
-    return replace(data, window=cut)
+    def _sent_lately(self, data: StrategyData) -> int:
+        """Orders of the minute before the decision."""
+        if not self.assignment.rules:
+            return 0
+        due_at = self._decider.due_at(data)
+        asked = {"portfolio_id": self._identity.portfolio_id, "after": due_at - timedelta(minutes=1), "before": due_at}
+        with self._pool.connection() as connection:
+            row = fetch_one(connection, "orders_decided", asked)
+        return 0 if row is None else int(row[0])
 
 
 def _exact(price: float) -> Decimal:
     return Decimal(repr(float(price)))
-
-
-def _row_of(window: Window, at: datetime) -> int:
-    """The row of a bar in the window; 0 where it lies before."""
-    return int(np.searchsorted(window.timeline.timestamps, stamp(at)))

@@ -1,0 +1,245 @@
+"""What a portfolio decides on its newest bar: the strategy asked, its wishes sized, reviewed, and made a decision row.
+
+Nothing here writes: all that is decided is in the :class:`framework.books.journal.Decision` that comes out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+
+import numpy as np
+
+from framework.books import journal
+from framework.books.journal import LastDecision, LiveOrder
+from framework.books.open import Identity
+from framework.books.state import PortfolioState, Valuation
+from framework.data.coming import Coming
+from framework.data.window import Window
+from framework.engine.account import Terms
+from framework.engine.desk import Desk
+from framework.engine.review import Ages, RiskReview, Standing
+from framework.engine.schedule import decision_rows, gather_missed
+from framework.errors import EngineError, StrategyError
+from framework.model.result import Unfilled
+from framework.model.timeline import moment, stamp
+from framework.trading.broker import Broker
+from framework.trading.context import Context, Cursor, IndicatorMaker, SetupContext
+from framework.trading.risk import NamedRule
+from framework.trading.strategy import Strategy, style
+
+#: The reason of intents that came too late to be sent.
+LATE = "late decision"
+
+
+@dataclass(frozen=True, eq=False)
+class Assignment:
+    """What a worker runs.
+
+    Attributes:
+        identity: whose books.
+        tickers: what the strategy sees and may trade.
+        make_strategy: a fresh strategy object for each decision, since nothing may be kept on it between bars.
+        strategy_name: its registered name.
+        make_indicator: indicator from name and parameters.
+        schedule: ``every_bar``, ``daily``, ``weekly`` or ``monthly``.
+        lookback: bars that a decision sees.
+        terms: lots, buffer, costs.
+        broker: where orders go.
+        rules: risk rules, in their order.
+        decision_seconds: a strategy that takes longer is not heard.
+        config_hash, code_hash: noted with each decision.
+        since: exchange date of the first bar that is valued and decided on; those before are for the lookback.
+    """
+
+    identity: Identity
+    tickers: tuple[str, ...]
+    make_strategy: Callable[[], Strategy]
+    strategy_name: str
+    make_indicator: IndicatorMaker
+    schedule: str
+    lookback: int
+    terms: Terms
+    broker: Broker
+    rules: tuple[NamedRule, ...] = ()
+    decision_seconds: float = 60.0
+    config_hash: str | None = None
+    code_hash: str | None = None
+    since: date | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class StrategyData:
+    """What a decision is made on: market window, cash and positions, latest valuation, journal: all of one moment."""
+
+    now: datetime
+    window: Window
+    state: PortfolioState
+    valuation: Valuation | None
+    orders: tuple[LiveOrder, ...]
+    last: LastDecision | None
+    halted_by: str | None
+
+
+class Decider:
+    """Decides for one portfolio.
+
+    Args:
+        assignment: what it runs.
+        coming: the calendar.
+        books_id: of the books, for the ids of orders.
+        clock: the engine's moment.
+    """
+
+    def __init__(self, assignment: Assignment, coming: Coming, books_id: str, clock: Callable[[], datetime]) -> None:
+        self._assignment, self._coming, self._books_id, self._clock = assignment, coming, books_id, clock
+
+    def is_due(self, data: StrategyData) -> bool:
+        """Whether the newest bar of the schedule is still to be decided on, and not too late."""
+        seen = self._seen(data)
+        if seen is None:
+            return False
+        clock = seen.window.timeline
+        if data.last is not None and data.last.bar_timestamp >= moment(clock.timestamps[-1]):
+            return False
+        return data.now < self._coming.valid_until(self._assignment.schedule, clock)
+
+    def due_at(self, data: StrategyData) -> datetime:
+        """The moment of the decision that is due."""
+        seen = self._seen(data)
+        assert seen is not None, "it is due"
+        return moment(seen.window.timeline.available[-1])
+
+    def decide(self, data: StrategyData, drawdown: float, orders_last_minute: int) -> journal.Decision:
+        """Ask the strategy what it wants, as the risk rules leave it.
+
+        Args:
+            data: on which a decision :meth:`is_due`.
+            drawdown: of the return index below its peak, for the rules.
+            orders_last_minute: those decided in the minute before, for the rules.
+
+        Raises:
+            StrategyError: the strategy failed; names portfolio, strategy and bar.
+            RiskRuleError: a rule failed.
+        """
+        seen = self._seen(data)
+        assert seen is not None, "it is due"
+        assignment, clock, portfolio_id = self._assignment, seen.window.timeline, self._assignment.identity.portfolio_id
+        due_at, bar = moment(clock.available[-1]), moment(clock.timestamps[-1])
+        desk = Desk(seen.window, assignment.terms, seen.state, seen.orders, self._coming.last_of_session(clock))
+        review = self._review(desk, seen, drawdown, orders_last_minute)
+        began = time.monotonic()
+        with self._named(bar):
+            state = self._ask(desk, seen)
+        is_late = time.monotonic() - began > assignment.decision_seconds
+        desk.close(review)
+        valid_until = self._coming.valid_until(assignment.schedule, clock)
+        is_late = is_late or self._clock() >= valid_until
+        decision = journal.Decision(
+            portfolio_id=portfolio_id,
+            due_at=due_at,
+            bar_timestamp=bar,
+            valid_until=valid_until,
+            state=state,
+            told_to=0 if seen.last is None else seen.last.told_to,
+            intents=desk.intents(self._books_id, portfolio_id, due_at),
+            cancels=desk.cancels(),
+            config_hash=assignment.config_hash,
+            code_hash=assignment.code_hash,
+            window_hash=seen.window.fingerprint(),
+        )
+        if is_late:
+            last_state = {} if seen.last is None else seen.last.state
+            return replace(decision, state=last_state, intents=_refused(decision.intents, LATE), cancels={})
+        if review is not None and review.halt is not None:
+            reason = f"halted: {review.halt}"[:200]
+            cancels = {order.order_id: "halted" for order in seen.orders if order.cancel_reason is None}
+            return replace(decision, intents=_refused(decision.intents, reason), cancels=cancels, halted_by=review.halt)
+        return decision
+
+    def _seen(self, data: StrategyData) -> StrategyData | None:
+        """The data with the window cut at the newest bar of the schedule; ``None``: there is none."""
+        clock = data.window.timeline
+        rows = decision_rows(self._assignment.schedule, clock, 0, self._coming.last_of_session(clock))
+        return _cut(data, int(rows[-1]) + 1) if len(rows) else None
+
+    def _review(self, desk: Desk, data: StrategyData, drawdown: float, orders_last_minute: int) -> RiskReview | None:
+        if not self._assignment.rules:
+            return None
+        panel = data.window.trade
+        standing = Standing(
+            self._assignment.identity.portfolio_id,
+            panel.tickers,
+            moment(data.window.timeline.available[-1]),
+            Ages(panel).at(len(panel) - 1),
+            drawdown,
+            orders_last_minute,
+        )
+        return RiskReview(self._assignment.rules, desk.account, standing)
+
+    def _ask(self, desk: Desk, data: StrategyData) -> dict[str, object]:
+        """Let a fresh strategy object decide; queues what it wants in the desk's book and returns what it remembers."""
+        assignment, window, last = self._assignment, data.window, data.last
+        strategy, cursor = assignment.make_strategy(), Cursor(desk.last)
+        strategy.setup(SetupContext(window.signal, assignment.make_indicator, cursor))
+        if style(strategy) == "weights":
+            rows = [desk.last] if last is None else [_row_of(window, last.bar_timestamp), desk.last]
+            weights = gather_missed(np.asarray(strategy.weights(window.signal), dtype=np.float64), np.array(rows))
+            desk.target_weights(weights[desk.last])
+            return {}
+        portfolio_id = assignment.identity.portfolio_id
+        ctx = Context(window.signal, window.timeline, window.raw_close, cursor, desk.account, portfolio_id)
+        if last is not None:
+            ctx.state = last.state
+            ctx.lapsed = tuple(
+                Unfilled(desk.last, window.signal.tickers.index(ticker), float(quantity), reason)
+                for ticker, quantity, reason in last.lapsed
+                if ticker in window.signal.tickers
+            )
+        strategy.on_bar(ctx)
+        if ctx.asked_weights is not None:
+            desk.target_weights(ctx.asked_weights)
+        desk.request(ctx.asked_orders)
+        return ctx.state
+
+    def _named(self, bar: datetime) -> _Naming:
+        who = f"portfolio {self._assignment.identity.portfolio_id}: strategy {self._assignment.strategy_name!r}"
+        return _Naming(f"{who} at the bar of {bar:%Y-%m-%d %H:%M} UTC")
+
+
+class _Naming:
+    """Whatever the strategy raises becomes an error that names portfolio, strategy and bar."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, EngineError):
+            raise type(error)(f"{self._where}: {error}") from error
+        if isinstance(error, Exception):
+            raise StrategyError(f"{self._where} failed: {type(error).__name__}: {error}") from error
+
+
+def _refused(intents: Sequence[journal.Intent], reason: str) -> list[journal.Intent]:
+    return [intent if intent.reason is not None else replace(intent, reason=reason) for intent in intents]
+
+
+def _cut(data: StrategyData, rows: int) -> StrategyData:
+    """The same data with the window cut to its first rows."""
+    window = data.window
+    if rows == len(window.signal):
+        return data
+    signal = window.signal.rows(0, rows)
+    trade = signal if window.trade is window.signal else window.trade.rows(0, rows)
+    cut = Window(signal, trade, window.timeline.rows(0, rows), window.raw_close[:rows], window.generation)
+    return replace(data, window=cut)
+
+
+def _row_of(window: Window, at: datetime) -> int:
+    """The row of a bar in the window; 0 where it lies before."""
+    return int(np.searchsorted(window.timeline.timestamps, stamp(at)))
