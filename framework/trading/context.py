@@ -23,6 +23,9 @@ from framework.trading.indicator_values import IndicatorValues
 #: Makes an indicator from its registered name and parameters.
 IndicatorMaker = Callable[[str, dict[str, Any]], Indicator]
 
+#: Most shares of one order: far more than there are of anything.
+MAX_QUANTITY = 1e15
+
 
 class SetupContext:
     """What ``Strategy.setup`` is given: the tickers, and where indicators are declared.
@@ -281,8 +284,9 @@ class Context:
         self.asked_orders.append(OrderRequest(self._column(ticker), 0.0, is_target=False, is_cancel=True))
 
     def _ask(self, ticker: str, quantity: float, terms: OrderTerms, *, is_target: bool) -> None:
-        if not np.isfinite(quantity):
-            raise StrategyError(f"order for {ticker!r} was given quantity {quantity!r}; it must be a finite number")
+        if not abs(quantity) <= MAX_QUANTITY:
+            allowed = f"it must be a finite number, at most {MAX_QUANTITY:.0e} either way"
+            raise StrategyError(f"order for {ticker!r} was given quantity {quantity!r}; {allowed}")
         self.asked_orders.append(OrderRequest(self._column(ticker), float(quantity), is_target, terms))
 
     @staticmethod

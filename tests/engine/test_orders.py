@@ -455,6 +455,14 @@ def test_terms_that_cannot_be_are_refused_by_name(words, said):
         Market([[FLAT]], [[]]).case().run(Asks())
 
 
+@pytest.mark.parametrize("quantity", [1e300, -1e300, NAN, float("-inf")])
+def test_quantities_that_cannot_be_are_refused(quantity):
+    with pytest.raises(
+        StrategyError, match="order for 'T00' was given quantity .*; it must be a finite number, at most"
+    ):
+        play([[("order", 0, quantity, {})]], FLAT, lots=1e9)
+
+
 def test_terms_are_rounded_to_micros_and_know_their_type():
     assert OrderTerms.of(10.1234567, None).limit_price == 10.123457
     assert OrderTerms.of(np.float32(2.5), np.int64(3)).order_type == "stop_limit"
