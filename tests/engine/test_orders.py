@@ -458,7 +458,7 @@ def test_terms_that_cannot_be_are_refused_by_name(words, said):
 @pytest.mark.parametrize("quantity", [1e300, -1e300, NAN, float("-inf")])
 def test_quantities_that_cannot_be_are_refused(quantity):
     with pytest.raises(
-        StrategyError, match="order for 'T00' was given quantity .*; it must be a finite number, at most"
+        StrategyError, match=r"order for 'T00' was given quantity .*; it must be a finite number, at most"
     ):
         play([[("order", 0, quantity, {})]], FLAT, lots=1e9)
 
