@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from framework.config.load import LoadedConfig
 from framework.config.model import Portfolio
+from framework.engine.backtest import run_threads
 from framework.errors import EngineError
 from framework.model.result import Ending, RunResult
 from framework.plugin_manager import PluginManager
@@ -96,9 +97,11 @@ def trade(
     plan = Plan(loaded, load_plugins(loaded))
     with open_database(loaded) as database:
         announce(f"Database: {database.describe()}")
-        run = LiveRun(plan, database, announce, progress)
+        # Whatever runs SQL is on a thread, so that Ctrl-C reaches this one at once.
+        (run,) = run_threads({"start": lambda checkpoint: LiveRun(plan, database, announce, progress)})
         started(run.stop)
-        return run.run()
+        run.run()
+        return run_threads({"end": lambda checkpoint: run.endings()})[0]
 
 
 def check(loaded: LoadedConfig, progress: Progress) -> list[CheckItem]:

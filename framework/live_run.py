@@ -51,6 +51,7 @@ class LiveRun:
         self._plan, self._database, self._announce = plan, database, announce
         self._events: queue.Queue[Callable[[], None]] = queue.Queue(_BACKLOG)
         self._unshown = 0
+        self._last_failure: BaseException | None = None
         self._counts: dict[str, dict[str, int]] = {
             portfolio.id: {"trades": 0, "decisions": 0, "failures": 0} for portfolio in plan.config.portfolios
         }
@@ -70,7 +71,7 @@ class LiveRun:
         self._note_actions()
         self._engine = self._make_engine()
 
-    def run(self) -> list[Ending]:
+    def run(self) -> None:
         """Run until stopped, or until the simulated clock is over; the calling thread shows what happens.
 
         Raises:
@@ -86,7 +87,13 @@ class LiveRun:
         if self._unshown:
             self._announce(f"Note: {self._unshown} events came too fast to be shown; the books have them all")
         if not is_alive:
-            raise EngineError("every portfolio has stopped for its failures; `engine status` shows why")
+            raise EngineError(
+                f"every portfolio has stopped for its failures, the last with: {self._last_failure}; "
+                "`engine status` shows each"
+            )
+
+    def endings(self) -> list[Ending]:
+        """How every portfolio stands."""
         return [self._ending(identity) for identity in self._identities.values()]
 
     def stop(self) -> None:
@@ -196,9 +203,15 @@ class LiveRun:
         if reason is not None:
             self._line(identity.portfolio_id, f"order {order.side} {order.ticker} ended: {reason}")
 
-    def _decided(self, identity: Identity, decision: Decision) -> None:
+    def _decided(self, identity: Identity, decision: Decision, missed: int) -> None:
         name = identity.portfolio_id
         self._counts[name]["decisions"] += 1
+        if missed:
+            self._line(name, f"missed {missed} moments of its schedule; decided on {decision.bar_timestamp:%Y-%m-%d}")
+        if decision.halted_by is not None:
+            self._line(name, f"HALTED by {decision.halted_by}; engine resume {name} lets it trade again")
+            halt = decision.halted_by
+            self._later(lambda: self._plan.manager.notify("portfolio_halted", portfolio_id=name, reason=halt))
         for intent in decision.intents:
             asked = (
                 f"{intent.side} {'' if intent.quantity is None else f'{intent.quantity.normalize():f} '}{intent.ticker}"
@@ -220,6 +233,7 @@ class LiveRun:
 
     def _failed(self, portfolio_id: str, error: BaseException, stopped: bool) -> None:
         self._counts[portfolio_id]["failures"] += 1
+        self._last_failure = error
         if stopped:
             self._line(portfolio_id, f"STOPPED: {error}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 import logging
 import platform
 import time
@@ -61,6 +62,7 @@ class Plan:
         self.source.bind(loaded.path.parent)
         self.broker: Broker = self._make("broker", config.broker, ("broker",))
         self.costs: Costs = self.broker.costs()
+        self._config_hash = hashlib.sha256(json.dumps(loaded.resolved, sort_keys=True).encode()).hexdigest()
         for portfolio in config.portfolios:
             style(self.strategy(portfolio))
         if config.report.benchmark is not None:
@@ -150,6 +152,9 @@ class Plan:
             lookback=self.warmup_bars(portfolio) + 1,
             terms=self._terms(portfolio),
             broker=self.broker,
+            decision_seconds=self.config.engine.decision_seconds,
+            adopt_signal=portfolio.adopt_signal,
+            config_hash=self._config_hash,
             code_hash=self.manager.get("strategy", portfolio.strategy.name).source_hash,
             since=self.config.start,
         )

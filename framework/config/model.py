@@ -168,6 +168,8 @@ class Portfolio(Part):
     #: Bars read before ``start``.
     lookback: Annotated[Whole, Field(ge=0, le=1_000_000)] = 250
     lots: Literal["whole", "fractional"] = "whole"
+    #: In paper and live: a first decision takes over the target weights that stood last in the window.
+    adopt_signal: StrictBool = False
     risk: tuple[Named, ...] = ()
     currency: Currency = "USD"
     short: StrictBool = False

@@ -50,6 +50,7 @@ class Assignment:
         broker: where orders go.
         rules: risk rules, in their order.
         decision_seconds: a strategy that takes longer is not heard.
+        adopt_signal: a first decision of target weights takes what stood last in the window, not only its last row.
         config_hash, code_hash: noted with each decision.
         since: exchange date of the first bar that is valued and decided on; those before are for the lookback.
     """
@@ -65,6 +66,7 @@ class Assignment:
     broker: Broker
     rules: tuple[NamedRule, ...] = ()
     decision_seconds: float = 60.0
+    adopt_signal: bool = False
     config_hash: str | None = None
     code_hash: str | None = None
     since: date | None = None
@@ -105,6 +107,14 @@ class Decider:
         if data.last is not None and data.last.bar_timestamp >= moment(clock.timestamps[-1]):
             return False
         return data.now < self._coming.valid_until(self._assignment.schedule, clock)
+
+    def missed(self, data: StrategyData) -> int:
+        """How many moments of the schedule have gone by between the last decision and the one that is due."""
+        if data.last is None:
+            return 0
+        clock = data.window.timeline
+        rows = decision_rows(self._assignment.schedule, clock, 0, self._coming.last_of_session(clock))
+        return max(0, int((clock.timestamps[rows] > stamp(data.last.bar_timestamp)).sum()) - 1)
 
     def due_at(self, data: StrategyData) -> datetime:
         """The moment of the decision that is due."""
@@ -185,9 +195,11 @@ class Decider:
         strategy, cursor = assignment.make_strategy(), Cursor(desk.last)
         strategy.setup(SetupContext(window.signal, assignment.make_indicator, cursor))
         if style(strategy) == "weights":
-            rows = [desk.last] if last is None else [_row_of(window, last.bar_timestamp), desk.last]
-            weights = gather_missed(np.asarray(strategy.weights(window.signal), dtype=np.float64), np.array(rows))
-            desk.target_weights(weights[desk.last])
+            weights = np.asarray(strategy.weights(window.signal), dtype=np.float64)
+            if weights.shape != window.signal.close.shape:
+                expected = f"expected {window.signal.close.shape} (bars, tickers)"
+                raise StrategyError(f"it returned weights of shape {weights.shape}, {expected}")
+            desk.target_weights(gather_missed(weights, np.array(self._rows(desk, window, last)))[desk.last])
             return {}
         portfolio_id = assignment.identity.portfolio_id
         ctx = Context(window.signal, window.timeline, window.raw_close, cursor, desk.account, portfolio_id)
@@ -203,6 +215,12 @@ class Decider:
             desk.target_weights(ctx.asked_weights)
         desk.request(ctx.asked_orders)
         return ctx.state
+
+    def _rows(self, desk: Desk, window: Window, last: LastDecision | None) -> list[int]:
+        """The rows between which target weights count: the last decision's, and the newest."""
+        if last is not None:
+            return [_row_of(window, last.bar_timestamp), desk.last]
+        return [0, desk.last] if self._assignment.adopt_signal else [desk.last]
 
     def _named(self, bar: datetime) -> _Naming:
         who = f"portfolio {self._assignment.identity.portfolio_id}: strategy {self._assignment.strategy_name!r}"

@@ -47,7 +47,8 @@ class Watcher:
 
     filled: Callable[[Identity, Filled], None] = lambda identity, filled: None
     ended: Callable[[Identity, LiveOrder, str | None], None] = lambda identity, order, reason: None
-    decided: Callable[[Identity, journal.Decision], None] = lambda identity, decision: None
+    #: With the number of moments of the schedule that were missed before it.
+    decided: Callable[[Identity, journal.Decision, int], None] = lambda identity, decision, missed: None
     valued: Callable[[Identity, Valuation], None] = lambda identity, valuation: None
 
 
@@ -145,7 +146,6 @@ class Worker:
         """Market window, cash and positions, latest valuation, and the journal, in one read-only transaction.
 
         Raises:
-            BookingError: the portfolio has no cash.
             DatabaseError: nothing was read.
         """
 
@@ -158,8 +158,6 @@ class Worker:
                 last = journal.read_last_decision(connection, portfolio_id)
                 valuation = read_latest_valuation(connection, portfolio_id)
                 halts = halts_in_force(connection, portfolio_id)
-            if state.cash is None:
-                raise BookingError(f"portfolio {portfolio_id!r} has no cash in the books; deposit some first")
             window = market.window(assignment.tickers, assignment.lookback)
             return StrategyData(now, window, state, valuation, orders, last, halts[0].reason if halts else None)
 
@@ -226,7 +224,7 @@ class Worker:
         decision = self._decider.decide(data, self._drawdown(), self._sent_lately(data))
         if not journal.decide(self._pool, decision, self._guard):
             return
-        self._watcher.decided(self._identity, decision)
+        self._watcher.decided(self._identity, decision, self._decider.missed(data))
         if decision.intents or decision.cancels:
             self._gateway.settle([order for order in self._live_orders() if order.cancel_reason is not None])
             self._gateway.send(self._live_orders())
