@@ -27,12 +27,14 @@ from framework.db.queries import fetch_one
 from framework.db.types import Connection
 from framework.model.timeline import Timeline
 
-__all__ = ["OVERLAP", "SLACK", "Feed"]
+__all__ = ["Feed"]
 
 #: Bars of a ticker that are read again with those that are new.
 OVERLAP = 5
 #: Rows that are read beyond the asked moment, and kept beyond the oldest that is needed.
 SLACK = 256
+#: The same for a ticker whose bars change: each change has the database look at all that is kept.
+MARGIN = 16
 
 _KINDS: dict[Mode, tuple[str, ...]] = {"all": ("split", "dividend"), "splits": ("split",), "none": ()}
 _LATEST = np.datetime64("9999-12-31T00:00:00", "us")
@@ -131,9 +133,9 @@ class Feed:
         far = moment < held.earliest or reach > held.until + self._bars * self._step
         until = held.until if reach <= held.until and not far else self._ahead(reach)
         changed = {ticker for ticker in self._tickers if far or versions.get(ticker) != held.versions.get(ticker)}
-        columns = {} if far else self._newer(connection, held, changed, until)
+        columns = {} if far else self._newer(connection, held, changed, moment, until)
         columns, clock = self._long_enough(connection, columns, moment, until)
-        first: date = clock.session[0].item() if len(clock) else date.max
+        first: date = clock.session[0].item() if len(clock) and self._kinds else date.max
         since = first if far else min(first, held.actions_since)
         if since != held.actions_since:
             mark = self._mark(connection, since)
@@ -153,6 +155,7 @@ class Feed:
             until=until,
             earliest=self._earliest(columns.values(), clock),
             final=held.final,
+            former=held.pieces,
         )
 
     def _reach(self, moment: Moment) -> Moment:
@@ -163,25 +166,24 @@ class Feed:
         """Up to where they are read: in a replay the next moments need no reading then."""
         return min(self._reach(reach + SLACK * self._step), _LATEST)
 
-    def _newer(self, connection: Connection, held: Held, changed: set[str], until: Moment) -> dict[str, Column]:
+    def _newer(
+        self, connection: Connection, held: Held, changed: set[str], moment: Moment, until: Moment
+    ) -> dict[str, Column]:
         """What is held, brought up to date; without the tickers that have to be read anew."""
-        reads = []
+        last = last_known(held.clock, moment)
+        columns, reads = dict(held.columns), []
         for ticker, column in held.columns.items():
-            if ticker not in changed:
-                if until > held.until:
-                    reads.append(Reading(ticker, held.until + TICK, held.until + TICK))
-            elif column.whole or len(column.seen) > OVERLAP:
-                first = BEGINNING if column.whole else column.seen[0]
-                since = column.seen[-OVERLAP] if len(column.seen) > OVERLAP else BEGINNING
-                reads.append(Reading(ticker, first, since))
-        columns = {ticker: column for ticker, column in held.columns.items() if ticker not in changed}
+            if ticker in changed:
+                columns[ticker] = kept = self._pruned(column, last, MARGIN)
+                first = BEGINNING if kept.whole else kept.seen[0]
+                reads.append(Reading(ticker, first, kept.seen[-OVERLAP] if len(kept.seen) > OVERLAP else first))
+            elif until > held.until:
+                reads.append(Reading(ticker, held.until + TICK, held.until + TICK))
         for reading, found in zip(reads, self._bars_of.read(connection, reads, until), strict=True):
-            column = held.columns[reading.ticker]
+            column = columns.pop(reading.ticker)
             stays = int(column.seen.searchsorted(reading.since))
             if reading.first == reading.since or found.agrees(column.marks[:stays]):
                 columns[reading.ticker] = joined(column, reading.since, found.column)
-            else:
-                columns.pop(reading.ticker, None)
         return columns
 
     def _long_enough(
@@ -195,17 +197,17 @@ class Feed:
             last = last_known(clock, moment)
             missing = [t for t, column in columns.items() if not column.whole and column.known(last) < self._bars]
             if not missing:
-                return {ticker: self._pruned(columns[ticker], last) for ticker in self._tickers}, clock
+                return {ticker: self._pruned(columns[ticker], last, SLACK) for ticker in self._tickers}, clock
             wanted *= 4  # most of what was read lies outside sessions: reach further back
 
     def _clock(self, columns: Iterable[Column]) -> Timeline:
         times = union(column.times for column in columns)
         return timeline(self._calendar, self._interval, times, self._source.settle)
 
-    def _pruned(self, column: Column, last: Moment) -> Column:
-        """Without the oldest rows, where they are many more than are needed."""
-        drop = column.known(last) - self._bars - SLACK
-        if drop < SLACK:
+    def _pruned(self, column: Column, last: Moment, slack: int) -> Column:
+        """Without the oldest rows, where there are many more than the needed and ``slack``."""
+        drop = column.known(last) - self._bars - slack
+        if drop < slack:
             return column
         before = int(column.seen.searchsorted(column.times[drop]))
         return replace(
@@ -228,8 +230,6 @@ class Feed:
 
     def _actions(self, connection: Connection, since: date) -> Actions:
         """Those that adjust bars of sessions from ``since`` on, by ticker."""
-        if not self._kinds:
-            return {}
         actions = read_corporate_actions(connection, self._source.key(), self._tickers)
         wanted = [each for each in actions if each.kind in self._kinds and since < each.ex_date <= self._last_ex_date]
         return {ticker: tuple(own) for ticker, own in groupby(wanted, key=lambda action: action.ticker)}

@@ -149,7 +149,10 @@ class BarReader:
 
 def _column(times: Times, values: Floats, marks: Ints, inside: NDArray[np.bool_]) -> Column:
     """Copies: a column must not keep the bytes of all the others in memory."""
-    return Column(times[inside], values[:, inside], times.copy(), marks.copy(), whole=False)
+    seen = times.copy()
+    if inside.all():
+        return Column(seen, values.copy(), seen, marks.copy(), whole=False)
+    return Column(times[inside], values[:, inside], seen, marks.copy(), whole=False)
 
 
 def joined(old: Column, since: Moment, new: Column) -> Column:

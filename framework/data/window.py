@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from framework.data.adjust import factors
+from framework.data.adjust import Dates, factors
 from framework.db.bars import fingerprint
 from framework.errors import DataError
 from framework.model.bars import CorporateAction
@@ -104,6 +104,10 @@ class Held:
         earliest: the first moment for which enough bars are in memory.
         final: whether bars are adjusted for what comes after them, too.
         lock: is held to use what follows: what was cut last, to be used again.
+        windows: by tickers and rows, with the newest bar's start.
+        pieces: by ticker, with the newest bar's start.
+        former: the pieces of the reading before.
+        adjusted: all of a column, where ``final``.
     """
 
     generation: int
@@ -119,6 +123,7 @@ class Held:
     lock: Lock = field(default_factory=Lock)
     windows: dict[tuple[tuple[str, ...], int], tuple[Moment, Window]] = field(default_factory=dict)
     pieces: dict[str, tuple[Moment, _Piece]] = field(default_factory=dict)
+    former: Mapping[str, tuple[Moment, _Piece]] = field(default_factory=dict)
     adjusted: dict[str, Floats] = field(default_factory=dict)
 
 
@@ -173,13 +178,13 @@ class Market:
         for code, piece in enumerate(pieces):
             own = piece.times[piece.times.searchsorted(times[0]) :] if len(times) else times
             # Nearly always a ticker has all the bars.
-            rows = slice(None) if len(own) == len(times) else times.searchsorted(own)
+            into = slice(None) if len(own) == len(times) else times.searchsorted(own)
             first = len(piece.times) - len(own)
-            traded[:, rows, code] = piece.traded[:, first:]
+            traded[:, into, code] = piece.traded[:, first:]
             if adjusted is not traded:
-                adjusted[:, rows, code] = piece.adjusted[:, first:]
-        at = held.clock.timestamps.searchsorted(times)
-        clock = Timeline(times, *(getattr(held.clock, name)[at] for name in _MOMENTS))
+                adjusted[:, into, code] = piece.adjusted[:, first:]
+        rows = rows_of(held.clock, times)
+        clock = Timeline(times, *(getattr(held.clock, name)[rows] for name in _MOMENTS))
         trade = signal = self._panel(tickers, times, traded)
         if adjusted is not traded:
             signal = self._panel(tickers, times, adjusted)
@@ -194,47 +199,78 @@ class Market:
         held = self._held
         found = held.pieces.get(ticker)
         if found is None or found[0] != self._last:
-            column = held.columns[ticker]
-            stop = column.known(self._last)
+            stop = held.columns[ticker].known(self._last)
             rows = slice(max(0, stop - self._bars), stop)
-            found = held.pieces[ticker] = self._last, _Piece(held, ticker, rows)
+            former = found or held.former.get(ticker)
+            piece = _piece(held, ticker, rows, former[1] if former else None)
+            found = held.pieces[ticker] = self._last, piece
         return found[1]
 
 
+@dataclass(frozen=True, eq=False)
 class _Piece:
-    """Some bars of a ticker: ``times`` of shape ``(K,)``; ``traded`` and ``adjusted`` of shape ``(5, K)``."""
+    """Some bars of a ticker.
 
-    def __init__(self, held: Held, ticker: str, rows: slice) -> None:
-        column = held.columns[ticker]
-        self.times, self.traded = column.times[rows], column.values[:, rows]
-        actions = held.actions.get(ticker, ())
-        if not actions or not len(self.times):
-            self.adjusted = self.traded
-        elif held.final:
-            found = held.adjusted.get(ticker)
-            if found is None:
-                found = held.adjusted[ticker] = _adjusted(
-                    held.clock, column.times, column.values, actions, column.later
-                )
-            self.adjusted = found[:, rows]
-        else:
-            self.adjusted = _adjusted(held.clock, self.times, self.traded, actions)
+    Attributes:
+        times: shape ``(K,)``.
+        traded: shape ``(5, K)``.
+        adjusted: shape ``(5, K)``; the same object as ``traded`` where nothing is adjusted.
+        acting: the actions that do.
+    """
+
+    times: Times
+    traded: Floats
+    adjusted: Floats
+    acting: tuple[CorporateAction, ...] = ()
+
+    def carried(self, times: Times, traded: Floats, acting: tuple[CorporateAction, ...]) -> Floats | None:
+        """The adjusted values of newer bars, if all that is new are bars at the end; else ``None``."""
+        kept = int(times.searchsorted(self.times[-1], side="right")) if len(self.times) else 0
+        if not kept or not acting or acting != self.acting or not np.array_equal(self.times[-kept:], times[:kept]):
+            return None
+        if not np.array_equal(self.traded[:, -kept:], traded[:, :kept]):
+            return None
+        return np.concatenate((self.adjusted[:, -kept:], traded[:, kept:]), axis=1)
 
 
-def _adjusted(
-    clock: Timeline, times: Times, values: Floats, actions: Sequence[CorporateAction], later: Sequence[LaterBar] = ()
-) -> Floats:
-    """Values as traded times the factors of the actions; ``values`` themselves where nothing acts."""
-    session, close = clock.session[clock.timestamps.searchsorted(times)], values[_CLOSE]
-    later = [bar for bar in later if bar.time > times[-1]]
+def _piece(held: Held, ticker: str, rows: slice, former: _Piece | None) -> _Piece:
+    column, actions = held.columns[ticker], held.actions.get(ticker, ())
+    times, traded = column.times[rows], column.values[:, rows]
+    if not actions or not len(times):
+        return _Piece(times, traded, traded)
+    if held.final:
+        if ticker not in held.adjusted:
+            held.adjusted[ticker] = _final(held.clock, column, actions)
+        return _Piece(times, traded, held.adjusted[ticker][:, rows])
+    session = held.clock.session[rows_of(held.clock, times)]
+    acting = _acting(actions, session)
+    adjusted = former.carried(times, traded, acting) if former is not None else None
+    if adjusted is None:
+        adjusted = _adjusted(traded, acting, session, traded[_CLOSE])
+    return _Piece(times, traded, adjusted, acting)
+
+
+def _acting(actions: Sequence[CorporateAction], session: Dates) -> tuple[CorporateAction, ...]:
+    """The actions that adjust some bar of these sessions."""
+    first, last = session[0].item(), session[-1].item()
+    return tuple(action for action in actions if first < action.ex_date <= last)
+
+
+def _final(clock: Timeline, column: Column, actions: Sequence[CorporateAction]) -> Floats:
+    """All bars of a column, adjusted for what comes after them, too."""
+    session, close = clock.session[rows_of(clock, column.times)], column.values[_CLOSE]
+    later = [bar for bar in column.later if bar.time > column.times[-1]]
     if later:
         session = np.concatenate((session, np.array([bar.session for bar in later])))
         close = np.concatenate((close, [bar.close for bar in later]))
-    first, last = session[0].item(), session[-1].item()
-    acting = [action for action in actions if first < action.ex_date <= last]
+    return _adjusted(column.values, _acting(actions, session), session, close)
+
+
+def _adjusted(values: Floats, acting: Sequence[CorporateAction], session: Dates, close: Floats) -> Floats:
+    """Values as traded times the factors of the actions; ``values`` themselves where nothing acts."""
     if not acting:
         return values
-    price, shares = (factor[: len(times)] for factor in factors(acting, session, close))
+    price, shares = (factor[: values.shape[1]] for factor in factors(acting, session, close))
     adjusted = values * price
     adjusted[_VOLUME] = values[_VOLUME] * shares
     return adjusted
@@ -245,6 +281,17 @@ def empty(final: bool) -> Held:
     moments, dates = np.empty(0, dtype="datetime64[us]"), np.empty(0, dtype="datetime64[D]")
     clock = Timeline(moments, moments, moments, dates, dates)
     return Held(0, {}, (0, None), date.max, {}, {}, clock, BEGINNING, _NEVER, final)
+
+
+def rows_of(clock: Timeline, times: Times) -> slice | NDArray[np.intp]:
+    """Where some of a clock's moments, rising, are in it."""
+    if not len(times):
+        return slice(0)
+    first = int(clock.timestamps.searchsorted(times[0]))
+    stop = first + len(times)
+    if stop <= len(clock) and clock.timestamps[stop - 1] == times[-1]:  # then all between are the same, too
+        return slice(first, stop)
+    return clock.timestamps.searchsorted(times)
 
 
 def last_known(clock: Timeline, now: Moment) -> Moment:

@@ -405,6 +405,33 @@ def test_a_clock_that_jumps(pool, rows_read):
     assert not rows_read["bars"]
 
 
+def test_going_back_far_reads_only_what_is_needed_there(pool, rows_read, monkeypatch):
+    monkeypatch.setattr(feed_module, "SLACK", 30)
+    source = Fake()
+    write(pool, source, [("A", SESSIONS[n], 10.0) for n in range(250)])
+    feed = daily(source, bars=7, tickers=("A",))
+    assert_live(pool, source, feed, after(249), bars=7, tickers=("A",))
+    rows_read.clear()
+    assert_live(pool, source, feed, after(50), bars=7, tickers=("A",))
+    assert rows_read["bars"] <= 7 + OVERLAP + 30
+
+
+def test_adjusted_bars_are_carried_on_only_as_long_as_they_are_true(pool, hundred):
+    act(pool, hundred, ("A", SESSIONS[90].strftime("%Y-%m-%d"), "dividend", "1.5"))
+    feed = daily(hundred)
+    first = assert_live(pool, hundred, feed, after(98))
+    second = assert_live(pool, hundred, feed, after(99))
+    assert (first.signal.close[1:] == second.signal.close[:-1]).all()
+    correct(pool, hundred, "A", SESSIONS[90], 77.5)  # its close fixes the factor
+    assert (assert_live(pool, hundred, feed, after(99)).signal.close[:10, 0] != second.signal.close[:10, 0]).all()
+    act(pool, hundred, ("A", SESSIONS[95].strftime("%Y-%m-%d"), "split", "2"))
+    assert_live(pool, hundred, feed, after(99))
+    write(pool, hundred, [("A", SESSIONS[100], 11.0)])
+    act(pool, hundred, ("A", SESSIONS[100].strftime("%Y-%m-%d"), "split", "2"))
+    assert_live(pool, hundred, feed, after(100))
+    assert_live(pool, hundred, feed, after(99))
+
+
 def test_what_lies_ahead_is_read_in_pieces(pool, rows_read, monkeypatch):
     monkeypatch.setattr(feed_module, "SLACK", 30)
     source = Fake()
@@ -463,7 +490,7 @@ def test_prices_that_are_adjusted_already_stay(pool):
     assert window.signal is window.trade
 
 
-def test_bars_outside_sessions_are_dropped_and_do_not_count(pool):
+def test_bars_outside_sessions_are_dropped_and_do_not_count(pool, rows_read):
     source = Fake()
     start = naive("2024-06-03")
     night = [("A", start + timedelta(minutes=15 * step), 10 + step % 5) for step in range(96 * 4)]
@@ -472,9 +499,12 @@ def test_bars_outside_sessions_are_dropped_and_do_not_count(pool):
     for now in (at("2024-06-06 21:00"), at("2024-06-06 18:07"), at("2024-06-04 13:29")):
         window = look(pool, feed, now).window(["A"], 60)
         assert_window(window, *full_read(pool, source, ["A"], "15min", "XNYS", "all", 60, now))
-    write(pool, source, [("A", naive("2024-06-07T03:00"), 1.0)], "15min")  # at night
-    window = look(pool, feed, at("2024-06-07 21:00")).window(["A"], 60)
-    assert_window(window, *full_read(pool, source, ["A"], "15min", "XNYS", "all", 60, at("2024-06-07 21:00")))
+    for night, now in (("2024-06-07T03:00", at("2024-06-07 07:00")), ("2024-06-07T03:15", at("2024-06-07 07:00"))):
+        write(pool, source, [("A", naive(night), 1.0)], "15min")
+        rows_read.clear()
+        window = look(pool, feed, now).window(["A"], 60)
+        assert_window(window, *full_read(pool, source, ["A"], "15min", "XNYS", "all", 60, now))
+    assert rows_read["bars"] == OVERLAP + 1
 
 
 def test_a_stale_ticker_does_not_keep_old_rows_in_windows(pool):
@@ -632,6 +662,7 @@ def test_any_history_ends_as_a_full_read_does(pool, interval, step, script):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(feed_module, "SLACK", 4)
         patch.setattr(feed_module, "OVERLAP", 2)
+        patch.setattr(feed_module, "MARGIN", 1)
         for what, *given_ in [*script, ("look", 39, TICKERS, 6)]:
             if what == "insert":
                 rows = {(ticker, start + slot * step): price for ticker, slot, price in given_[0]}
