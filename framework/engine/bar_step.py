@@ -28,6 +28,8 @@ class BarStep:
         self._book = book
         self._width = account.closes.shape[1]
         slippage = account.terms.costs.slippage
+        #: Whether orders may fill where they are decided: rules must see them in the book first.
+        self._at_liberty = book.review is None
         self._one_price = slippage is None or slippage.uses_quantity
         self._start = self._stop = 0
         self._block = Block.empty(BLOCK)
@@ -42,7 +44,7 @@ class BarStep:
         with np.errstate(invalid="ignore"):
             known, open_next = np.all(closes > 0.0, axis=1), np.all(opens >= MIN_PRICE, axis=1)
             #: Whether orders decided at a row can be sized there and filled at the next row, whatever the ticker.
-            self._fillable: list[bool] = [*(known[: len(opens)] & open_next).tolist(), False]
+            self._fillable: list[bool] = [*(known[: len(opens)] & open_next & self._at_liberty).tolist(), False]
             self._units = closes * account.unit
             self._buy_prices = account.prices(opens, 1)
             self._sell_prices = self._buy_prices if self._one_price else account.prices(opens, -1)

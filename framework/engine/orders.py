@@ -137,6 +137,12 @@ class OrderBook:
         for order, lots, reason in refused:
             self.account.note_unfilled(bar, order.column, lots, reason)
 
+    def cancel_all(self, bar: int, reason: str) -> None:
+        """Take back whatever waits: the portfolio is halted at the close of ``bar``."""
+        for order in self.waiting:
+            self._end(bar, order, order.lots, reason)
+        self.waiting = []
+
     def _reach(self, bar: int, column: int, target: float, terms: OrderTerms) -> None:
         """Order the difference to ``target``; what an earlier order will bring counts, unless it goes too far."""
         needed = target - float(self.account.lots[column])

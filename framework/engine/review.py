@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
@@ -15,11 +15,14 @@ from framework.engine.matching import Waiting
 from framework.engine.orders import OrderBook, Reviewed
 from framework.model.money import to_micro
 from framework.model.panel import Floats, Panel
-from framework.model.timeline import Timeline
+from framework.model.result import Ints
+from framework.model.timeline import Timeline, moment
 from framework.trading.proposal import Note, Proposal
 from framework.trading.risk import NamedRule, Review, review_orders
 
 _MINUTE = np.timedelta64(60, "s")
+#: How often progress is told.
+_PROGRESS_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -190,27 +193,37 @@ class BacktestReview:
         Raises:
             RiskRuleError: a rule failed.
         """
-        moment = self._timeline.available[bar]
+        due_at = self._timeline.available[bar]
         standing = Standing(
             self._portfolio_id,
             self._tickers,
-            _aware(moment),
+            moment(due_at),
             self._ages.at(bar),
             self._drawdown(bar),
-            self._sent_since(moment - _MINUTE),
-            self.halted_by,
+            self._sent_since(due_at - _MINUTE),
         )
         review = RiskReview(self._rules, self._account, standing)
         kept, refused = review(bar, new, earlier)
         day = f"{standing.time:%Y-%m-%d}"
-        if review.halt is not None and self.halted_by is None:
-            self.halted_by, self._halted_on = review.halt, day
         for note in review.notes:
             before = self._notes.get(note.text, _Reported(0, day, note.detail))
             self._notes[note.text] = before._replace(times=before.times + 1)
+        if review.halt is not None:
+            self.halted_by, self._halted_on = review.halt, day
+            return [], [*refused, *((order, order.lots, f"halted: {review.halt}") for order in kept)]
         if kept:
-            self._sent.append((moment, len(kept)))
+            self._sent.append((due_at, len(kept)))
         return kept, refused
+
+    def close(self, book: OrderBook, bar: int) -> bool:
+        """End the decision on the close of ``bar``; whether there may be another.
+
+        As live: a halt takes back all open orders, and a halted portfolio decides no more.
+        """
+        book.close_decision(bar)
+        if self.halted_by is not None:
+            book.cancel_all(bar, "halted")
+        return self.halted_by is None
 
     def notes(self) -> tuple[str, ...]:
         """What a reader of the result should know: the halt, and what rules reported without changing anything."""
@@ -233,24 +246,24 @@ class BacktestReview:
         return sum(count for _, count in self._sent)
 
 
-def _aware(moment: np.datetime64) -> datetime:
-    found: datetime = moment.astype("datetime64[us]").item()
-    return found.replace(tzinfo=UTC)
-
-
-def decide_by_order(book: OrderBook, rows: Sequence[int], weights: Floats, told: Callable[[int], None]) -> None:
+def decide_by_order(
+    book: OrderBook, review: BacktestReview, rows: Ints, weights: Floats, progress: Callable[[int, int], None] | None
+) -> None:
     """Decide and fill target weights order by order, with a review of each decision.
 
     Args:
         book: whose review is asked.
+        review: it.
         rows: to decide on, rising.
         weights: shape ``(T, N)``; NaN: leave as it is.
-        told: called with each row that is done.
+        progress: called now and then with (rows done, rows in all).
     """
-    for row in rows:
+    for done, row in enumerate(rows.tolist()):
+        if progress is not None and done % _PROGRESS_ROWS == 0:
+            progress(done, len(rows))
         book.run_to(row)
         asked = weights[row]
         columns = np.flatnonzero(asked == asked)  # not NaN
         book.target_weights(row, columns, asked[columns])
-        book.close_decision(row)
-        told(row)
+        if not review.close(book, row):
+            return

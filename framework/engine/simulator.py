@@ -19,6 +19,7 @@ from framework.engine.bar_step import BarStep
 from framework.engine.few import FEW_ORDERS, FEW_TICKERS, CellLists, Trader, rebalance_few
 from framework.engine.fills import Block
 from framework.engine.orders import MAX_WEIGHT, OrderBook
+from framework.engine.review import BacktestReview, decide_by_order
 from framework.engine.schedule import decision_rows, gather_missed
 from framework.errors import EngineError, StrategyError
 from framework.model.money import MICRO, MIN_PRICE
@@ -26,6 +27,7 @@ from framework.model.panel import Floats, Panel
 from framework.model.result import PortfolioResult, Trades
 from framework.model.timeline import Timeline
 from framework.trading.context import Context, Cursor, IndicatorMaker, OrderRequest, SetupContext
+from framework.trading.risk import NamedRule
 from framework.trading.strategy import Strategy, style
 
 #: Called now and then with (bars done, bars in all).
@@ -56,6 +58,7 @@ class Simulation:
         make_indicator: indicator from name and parameters.
         currency: of cash and equity.
         on_decision: is told what an ``on_bar`` strategy asks for, before it is sized.
+        risk: the rules that review each decision, in their order; with any, all orders go through the book.
     """
 
     portfolio_id: str
@@ -70,6 +73,7 @@ class Simulation:
     make_indicator: IndicatorMaker
     currency: str = "USD"
     on_decision: DecisionObserver | None = None
+    risk: tuple[NamedRule, ...] = ()
 
 
 def simulate(job: Simulation, progress: Progress | None = None) -> PortfolioResult:
@@ -80,18 +84,21 @@ def simulate(job: Simulation, progress: Progress | None = None) -> PortfolioResu
     """
     began = time.perf_counter()
     account = Account(job.panel, job.terms, job.first)
-    book = OrderBook(account, job.timeline.last_of_session())
+    review = BacktestReview(job.risk, account, job.panel, job.timeline, job.portfolio_id) if job.risk else None
+    book = OrderBook(account, job.timeline.last_of_session(), review=review)
     last = len(job.panel) - 1
     if last >= job.first:
         run = _run_weights if style(job.strategy) == "weights" else _run_bars
-        run(job, account, book, progress)
+        run(job, account, book, review, progress)
         book.end(last)
         account.value_to(last)
         account.catch_up()
-    return _result(job, account, time.perf_counter() - began)
+    return _result(job, account, () if review is None else review.notes(), time.perf_counter() - began)
 
 
-def _run_bars(job: Simulation, account: Account, book: OrderBook, progress: Progress | None) -> None:
+def _run_bars(
+    job: Simulation, account: Account, book: OrderBook, review: BacktestReview | None, progress: Progress | None
+) -> None:
     """The ``on_bar`` style: one call per decision row."""
     cursor = Cursor()
     ctx = Context(job.panel, job.timeline, job.raw_close, cursor, account, job.portfolio_id)
@@ -114,6 +121,8 @@ def _run_bars(job: Simulation, account: Account, book: OrderBook, progress: Prog
                 if job.on_decision is not None:
                     job.on_decision(row, ctx.asked_weights, ctx.asked_orders)
                 step.decide(row, ctx)
+            if review is not None and not review.close(book, row):
+                break
             if progress is not None and time.monotonic() >= next_word:
                 progress(row - job.first, len(job.panel) - job.first)
                 next_word = time.monotonic() + _PROGRESS_SECONDS
@@ -122,9 +131,14 @@ def _run_bars(job: Simulation, account: Account, book: OrderBook, progress: Prog
     step.close()
 
 
-def _run_weights(job: Simulation, account: Account, book: OrderBook, progress: Progress | None) -> None:
+def _run_weights(
+    job: Simulation, account: Account, book: OrderBook, review: BacktestReview | None, progress: Progress | None
+) -> None:
     """The ``weights`` style: one call in all, then a loop over the bars where something changes."""
     weights = _weights(job)
+    if review is not None:
+        decide_by_order(book, review, decision_rows(job.schedule, job.timeline, job.first), weights, progress)
+        return
     step = max(1, _CHUNK_CELLS // max(1, len(job.panel.tickers)))
     for start in range(job.first, len(job.panel), step):
         stop = min(start + step, len(job.panel))
@@ -269,7 +283,7 @@ def _bar(job: Simulation, row: int) -> str:
     return str(np.datetime_as_string(job.panel.timestamps[row], unit="m"))
 
 
-def _result(job: Simulation, account: Account, seconds: float) -> PortfolioResult:
+def _result(job: Simulation, account: Account, notes: tuple[str, ...], seconds: float) -> PortfolioResult:
     first = job.first
     equity, cash = account.equity[first:] / MICRO, account.cash_rows[first:] / MICRO
     invested = equity - cash  # never short: gross and net are the same
@@ -292,6 +306,7 @@ def _result(job: Simulation, account: Account, seconds: float) -> PortfolioResul
         trimmed_notional=account.trimmed_micro / MICRO,
         stale_closes=_stale_closes(job, trades) if account.has_gaps else 0,
         simulation_seconds=seconds,
+        notes=notes,
     )
 
 

@@ -85,6 +85,7 @@ class PortfolioResult:
         trimmed_notional: their missing notional, in the portfolio's currency.
         stale_closes: count of (bar, held ticker) valued at an older close for want of a bar.
         simulation_seconds: strategy, indicators and simulator together.
+        notes: what a reader should know of this run: a halt, limits that prices have passed.
     """
 
     portfolio_id: str
@@ -104,6 +105,7 @@ class PortfolioResult:
     trimmed_notional: float
     stale_closes: int
     simulation_seconds: float
+    notes: tuple[str, ...] = ()
 
     @property
     def bars(self) -> int:

@@ -240,7 +240,7 @@ class Proposal:
             self._keep(np.where(guilty, np.maximum(size - excess, 0.0), size), reason)
 
     def halt(self, reason: str) -> None:
-        """Halt the portfolio: nothing that increases a position is sent any more, beginning with this decision."""
+        """Halt the portfolio: nothing of this decision is sent, what is open is taken back, and no other follows."""
         draft = self._draft
         draft.halt = draft.halt or f"{draft.rule}: {reason}"
         self.scale(0.0, reason)

@@ -42,7 +42,8 @@ class StalePrice(RiskRule):
 class MaxDrawdown(RiskRule):
     """The portfolio halts once it has lost more than ``limit`` (a fraction) since its peak, judged at each decision.
 
-    From then on only what reduces positions is sent.
+    A halt takes back what is open and sends nothing more, sales included, until an operator resumes it; in a backtest
+    to the end.
     """
 
     limit: Annotated[float, Gt(0), Lt(1)]
