@@ -12,6 +12,7 @@ CREATE TABLE leases (
     holder      varchar(200) COLLATE "C" NOT NULL CHECK (holder <> ''),
     epoch       bigint NOT NULL DEFAULT 1 CHECK (epoch > 0),
     acquired_at timestamptz NOT NULL,
+    ttl_seconds double precision NOT NULL CHECK (ttl_seconds > 0),
     expires_at  timestamptz NOT NULL CHECK (isfinite(expires_at)),
     released_at timestamptz,
     UNIQUE (name, epoch)

@@ -157,6 +157,28 @@ def test_two_engines_take_each_command_once(database):
     assert sorted(taken) == sorted(numbers)
 
 
+def test_what_somebody_is_taking_is_left_to_him_without_waiting(books):
+    leases = leased(books, "engine", "1")
+    with books.connection() as connection:
+        commands.ask(connection, "halt", ["1"], "ann")
+    with books.transaction() as taking, books.transaction() as other:
+        with other.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = '5s'")
+        assert len(commands.take(taking, leases, ["1"])) == 1
+        assert commands.take(other, leases, ["1"]) == ()
+
+
+def test_under_a_new_epoch_of_its_own_an_engine_takes_again_what_it_was_running(books):
+    leases = leased(books, "engine", "1")
+    with books.connection() as connection:
+        commands.ask(connection, "liquidate", ["1"], "ann")
+        (taken,) = commands.take(connection, leases, ["1"])
+        leases.acquire([portfolio_lease("1")])
+        (again,) = commands.take(connection, leases, ["1"])
+        assert not commands.answer(connection, taken, "late")
+        assert commands.answer(connection, again, "flat")
+
+
 def test_what_a_dead_engine_was_running_is_taken_by_the_next_and_answered_by_it(books):
     first = leased(books, "first", "1")
     with books.connection() as connection:

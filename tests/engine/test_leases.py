@@ -99,6 +99,19 @@ def test_an_expired_lease_that_nobody_took_is_kept_by_renewing(pool):
     assert may_write(pool, lease)
 
 
+def test_after_the_clock_stepped_back_a_dead_engine_does_not_block_for_an_hour(pool):
+    first, second = Leases(pool, "first", 3 * TTL, SEND), fast(pool, "second")
+    lease = first.acquire(["a"])["a"]
+    ask(pool, "UPDATE leases SET expires_at = expires_at + interval '1 hour' RETURNING 1")
+    began = time.monotonic()
+    assert second.acquire(["a"]) == {}
+    assert may_write(pool, lease)
+    assert first.renew() == ()
+    while not second.acquire(["a"]):
+        time.sleep(0.05)
+    assert 3 * TTL + SEND - 0.1 <= time.monotonic() - began <= 3 * TTL + SEND + 2
+
+
 def test_eight_engines_share_the_names_and_no_name_has_two_holders(database):
     pool = Pool(database, max=8)
     barrier = threading.Barrier(8)
