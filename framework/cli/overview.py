@@ -20,12 +20,12 @@ NOTHING_OPEN = (
     "no portfolio is open in these books; `engine portfolio open ID --mode paper --broker paper --account A` opens "
     "one, and so does the first `engine run` of a paper config"
 )
-#: Rich takes 80 columns where the output is piped; a line of the table stays a line.
-_PIPED_WIDTH = 240
+#: A row stays a line: rich would fold it into 80 columns where the output is piped, or into those of the terminal.
+_PIPED_WIDTH, _LEAST_WIDTH = 240, 116
 _COLUMNS = {
-    "portfolio": "left", "mode": "left", "broker": "left", "engine": "left", "state": "left", "last decision": "left",
-    "last cycle": "right", "positions": "right", "cash": "right", "equity": "right", "open orders": "right",
-    "failures": "right",
+    "portfolio": "left", "mode": "left", "broker": "left", "engine": "left", "state": "left", "decided": "left",
+    "cycle": "right", "held": "right", "cash": "right", "equity": "right", "in": "left", "orders": "right",
+    "failed": "right",
 }  # fmt: skip
 
 
@@ -69,10 +69,9 @@ def document(
 
 
 def show(portfolios: Sequence[PortfolioOverview], halts: Sequence[Halt], engines: Sequence[EngineSeen]) -> None:
-    """Print the table, and below it what does not fit into it."""
+    """Print the table, and below it what does not fit into it. ``held`` counts tickers, ``failed`` cycles in a row."""
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=_PIPED_WIDTH)
+    console.width = max(console.width, _LEAST_WIDTH) if console.is_terminal else _PIPED_WIDTH
     if portfolios:
         console.print(_table(portfolios, halts))
     else:
@@ -92,9 +91,10 @@ def show(portfolios: Sequence[PortfolioOverview], halts: Sequence[Halt], engines
 
 
 def _table(portfolios: Sequence[PortfolioOverview], halts: Sequence[Halt]) -> Table:
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for name, side in _COLUMNS.items():
-        table.add_column(name, justify="right" if side == "right" else "left", overflow="fold")
+        long = name in ("portfolio", "engine")
+        table.add_column(name, justify="right" if side == "right" else "left", no_wrap=not long, overflow="ellipsis")
     for each in portfolios:
         table.add_row(*map(Text, _cells(each, halts_of(each, halts))))
     return table
@@ -105,13 +105,14 @@ def _cells(each: PortfolioOverview, halts: Sequence[Halt]) -> tuple[str, ...]:
         each.portfolio_id,
         each.mode,
         each.broker,
-        each.holder or "-",
+        each.holder.rpartition(":")[0] if each.holder else "-",
         state_of(each, halts),
         f"{each.decided_at:%Y-%m-%d %H:%M}" if each.decided_at else "-",
         f"{ago(each.last_cycle_age_seconds)} ago" if each.last_cycle_age_seconds is not None else "-",
         f"{each.positions}",
-        f"{each.cash:,.2f} {each.currency}" if each.cash is not None else "-",
+        f"{each.cash:,.2f}" if each.cash is not None else "-",
         f"{each.equity:,.2f}" if each.equity is not None else "-",
+        each.currency,
         f"{each.open_orders}",
         f"{each.consecutive_failures}",
     )
@@ -122,6 +123,8 @@ def _remarks(each: PortfolioOverview) -> list[str]:
     if each.holder is not None and each.lease_seconds is not None and not each.is_held:
         gone = ago(-each.lease_seconds)
         found.append(f"the lease of {each.holder} expired {gone} ago; the next engine that names it takes over")
+    if each.is_held and each.state == "deciding" and each.state_since is not None:
+        found.append(f"deciding since {each.state_since:%Y-%m-%d %H:%M:%S} UTC")
     if each.is_held and each.state == "stopped":
         found.append(f"stopped: {each.reason or 'no reason given'}; engine resume {each.portfolio_id} starts it again")
     if each.consecutive_failures and each.last_error:

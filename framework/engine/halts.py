@@ -44,13 +44,13 @@ def halt(connection: Connection, portfolio_id: str | None, reason: str, by: str,
     Args:
         connection: in a transaction, the halt holds from its commit on.
         portfolio_id: of an open portfolio.
-        reason: not empty; cut at 500 characters.
+        reason: not empty; made one line of at most 500 characters.
         by: a user, or an engine's holder name.
         keep_orders: open orders stay open.
     """
     asked = {
         "portfolio_id": portfolio_id,
-        "reason": reason[:LONGEST_REASON],
+        "reason": " ".join(reason.split())[:LONGEST_REASON],
         "keep_orders": keep_orders,
         "halted_by": by,
     }

@@ -99,8 +99,8 @@ def test_a_halt_counts_from_its_commit_on(books):
 
 def test_a_long_reason_is_cut_and_an_unknown_portfolio_or_no_reason_refused(books):
     with books.connection() as connection:
-        halt(connection, "1", "x" * 10_000, "ann")
-        assert reasons(books, "1") == ["x" * 500]
+        halt(connection, "1", " x\n y" + "z" * 10_000, "ann")
+        assert reasons(books, "1") == ["x y" + "z" * 497]
         with pytest.raises(DatabaseError, match="halts_portfolio_id_fkey"):
             halt(connection, "nobody", "x", "ann")
         with pytest.raises(DatabaseError, match="halts_reason_check"):
