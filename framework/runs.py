@@ -28,6 +28,7 @@ from framework.plugin_manager import PluginManager
 from framework.trading.broker import Broker
 from framework.trading.costs import Costs
 from framework.trading.indicator import Indicator
+from framework.trading.risk import NamedRule
 from framework.trading.strategy import Strategy, style
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ _log = logging.getLogger(__name__)
 
 
 class Plan:
-    """The plugins of a config, made and checked: strategies, data source, costs."""
+    """The plugins of a config, made and checked: strategies, risk rules, data source, costs."""
 
     def __init__(self, loaded: LoadedConfig, manager: PluginManager) -> None:
         from framework.data.calendars import check_calendar
@@ -65,6 +66,7 @@ class Plan:
         self._config_hash = hashlib.sha256(json.dumps(loaded.resolved, sort_keys=True).encode()).hexdigest()
         for portfolio in config.portfolios:
             style(self.strategy(portfolio))
+            self.risk(portfolio)
         if config.report.benchmark is not None:
             style(self.benchmark())
         self._check_tickers()
@@ -94,6 +96,12 @@ class Plan:
         keys = ("portfolios", self.config.portfolios.index(portfolio), "strategy")
         made: Strategy = self._make("strategy", portfolio.strategy, keys)
         return made
+
+    def risk(self, portfolio: Portfolio) -> tuple[NamedRule, ...]:
+        """The risk rules of the portfolio, in their order."""
+        keys = ("portfolios", self.config.portfolios.index(portfolio), "risk")
+        made = (self._make("risk rule", ref, (*keys, number)) for number, ref in enumerate(portfolio.risk))
+        return tuple(NamedRule(ref.name, rule) for ref, rule in zip(portfolio.risk, made, strict=True))
 
     def benchmark(self) -> Strategy:
         """A fresh object of the benchmark's strategy."""
@@ -152,6 +160,7 @@ class Plan:
             lookback=self.warmup_bars(portfolio) + 1,
             terms=self._terms(portfolio),
             broker=self.broker,
+            rules=self.risk(portfolio),
             decision_seconds=self.config.engine.decision_seconds,
             adopt_signal=portfolio.adopt_signal,
             config_hash=self._config_hash,
@@ -159,8 +168,16 @@ class Plan:
             since=self.config.start,
         )
 
-    def job(self, portfolio: Portfolio, data: LoadedPanel, strategy: Strategy, name: str, schedule: str) -> Simulation:
-        """The simulation of a strategy with the portfolio's money on its data."""
+    def job(
+        self,
+        portfolio: Portfolio,
+        data: LoadedPanel,
+        strategy: Strategy,
+        name: str,
+        schedule: str,
+        risk: tuple[NamedRule, ...] = (),
+    ) -> Simulation:
+        """The simulation of a strategy with the portfolio's money on its data, under these risk rules."""
         return Simulation(
             portfolio_id=portfolio.id,
             strategy=strategy,
@@ -173,6 +190,7 @@ class Plan:
             terms=self._terms(portfolio),
             make_indicator=self.indicator,
             currency=portfolio.currency,
+            risk=risk,
         )
 
 
@@ -286,7 +304,8 @@ def _task(
             progress(f"portfolio {portfolio.id}", done, total)
             checkpoint()
 
-        job = plan.job(portfolio, data, plan.strategy(portfolio), portfolio.strategy.name, portfolio.schedule)
+        name, risk = portfolio.strategy.name, plan.risk(portfolio)
+        job = plan.job(portfolio, data, plan.strategy(portfolio), name, portfolio.schedule, risk)
         result = simulate(job, told)
         benchmark = None
         if plan.config.report.benchmark is not None:
@@ -300,7 +319,7 @@ def _task(
             result.simulation_seconds,
         )
         is_traded = plan.source.price_kind() == "traded" and data.panel.close is data.raw_close
-        notes = (*data.notes, *_result_notes(result))
+        notes = (*data.notes, *_result_notes(result), *result.notes)
         return _Simulated(result, benchmark, notes, fingerprint(data.panel), ready_at, job, is_traded)
 
     return work

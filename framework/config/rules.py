@@ -104,8 +104,6 @@ def unbuilt(config: RunConfig) -> Iterator[Finding]:
 def _unbuilt_portfolio(portfolio: Portfolio) -> Iterator[tuple[str, str]]:
     if portfolio.schedule not in SCHEDULES:
         yield "schedule", f"cron schedules (there are: {', '.join(SCHEDULES)})"
-    if portfolio.risk:
-        yield "risk", "risk rules"
     if portfolio.currency != "USD":
         yield "currency", f"currency {portfolio.currency!r} (there is: USD)"
     if portfolio.short:

@@ -145,8 +145,8 @@ class Lapsed:
         return Lapsed(self.timestamp[index], self.portfolio[index], self.ticker[index], self.quantity[index], reasons)
 
     def by_reason(self) -> dict[str, int]:
-        """How many ended by each reason, most frequent first."""
-        counted = Counter(self.reason)
+        """How many ended by each reason, most frequent first; of ``max_weight: 0.52 > 0.5`` the word counts."""
+        counted = Counter(reason.partition(":")[0] for reason in self.reason)
         return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
 
 

@@ -344,7 +344,6 @@ def test_an_override_of_a_broken_file_still_names_the_files_mistake(write: Write
     [
         ("mode=paper", "--set: mode: mode 'paper' (there are: backtest, replay) — not in this version yet"),
         ("allocator={name: daily}", "--set: allocator: allocators"),
-        ("risk=[{name: max_gross, params: {limit: 1.0}}]", "--set: portfolios.0.risk: risk rules"),
         ("schedule='30 15 * * 1-5'", "--set: portfolios.0.schedule: cron schedules"),
         ("short=true", "--set: portfolios.0.short: short selling"),
         ("margin={initial: 0.5}", "--set: portfolios.0.margin: margin"),
