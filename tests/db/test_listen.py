@@ -104,6 +104,28 @@ def test_a_killed_session_is_mended_and_says_that_something_may_be_lost(database
         assert listener.wait(10) == (Notification("c", "here again"),)
 
 
+def test_whatever_is_sent_while_sessions_die_is_received_or_said_to_be_lost(database, pool):
+    kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%%' AND %s"
+    seen: list[Notification] = []
+    with Listener(database, ["c"]) as listener:
+        for number in range(60):
+            if number % 6 == 3:
+                run(pool, kill, True)
+            run(pool, "SELECT pg_notify('c', %s)", str(number))
+            seen += listener.wait(0.01)
+        while found := listener.wait(1):
+            seen += found
+    last, is_told = -1, False
+    for each in seen:
+        if each == LOST:
+            is_told = True
+            continue
+        assert int(each.payload) == last + 1 or is_told, f"{last + 1} is missing, and nothing said so: {seen}"
+        last, is_told = int(each.payload), False
+    assert last == 59 or is_told
+    assert seen.count(LOST) >= 5
+
+
 def test_a_restart_of_the_server_is_survived(server, database, pool):
     with Listener(database, ["c"]) as listener:
         server.stop()
