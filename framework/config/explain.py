@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from framework.config.model import RunConfig
-from framework.config.tree import Keys, Tree, dotted
+from framework.config.tree import Keys, Tree, dotted, shown
 
 _LONGEST = 60
 
@@ -73,7 +73,7 @@ def _unknown(keys: Keys) -> str:
     allowed = _allowed(keys[:-1])
     hint = nearest(str(keys[-1]), allowed)
     if "params" in allowed and not hint:
-        hint = f"; parameters of a plugin go under `params:` ({{name: …, params: {{{keys[-1]}: …}}}})"
+        hint = f"; parameters of a plugin go under `params:` ({{name: …, params: {{{shown(keys[-1])}: …}}}})"
     return f"is not a key here{hint} (allowed: {', '.join(allowed)})"
 
 

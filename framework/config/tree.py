@@ -19,7 +19,13 @@ _SHORTEST_REDACTED = 4
 
 def dotted(keys: Iterable[str | int]) -> str:
     """A key path as users write it: ``portfolios.0.cash``."""
-    return ".".join(str(key) for key in keys)
+    return ".".join(map(shown, keys))
+
+
+def shown(key: str | int) -> str:
+    """A key in a message: as it is, quoted where it holds what would garble a terminal."""
+    text = str(key)
+    return text if text.isprintable() else repr(text)
 
 
 def is_secret(keys: Keys) -> bool:

@@ -43,11 +43,13 @@ class FillLog:
         self._chunks: list[tuple[NDArray[np.generic], ...]] = []
         #: Single fills, one after the other: ticker, decided, filled, lots, price, notional, fees, ticker …
         self.single: list[float] = []
+        #: Fills after the open, inside their bar: the same, and the price per share before slippage.
+        self.inside: list[float] = []
 
     def pack(self) -> None:
         """Turn single fills into columns, which take a quarter of the memory."""
         if self.single:
-            self._chunks.append(tuple(np.array(self.single, dtype=np.float64).reshape(-1, FIELDS).T))
+            self._chunks.append(_as_columns(self.single, FIELDS))
             self.single.clear()
 
     def close(self, block: Block) -> None:
@@ -58,22 +60,26 @@ class FillLog:
             self._chunks.append((block.ticker[kept], decided, decided + 1, *(column[kept] for column in amounts)))
 
     def trades(self, opens: Floats, closes: Floats, lots_per_share: float) -> Trades:
-        """All fills in booking order: by bar, sells first, then buys, each in ticker order.
+        """All fills in booking order: by bar; at the open, then inside; sells, then buys; each in ticker order.
 
         Args:
-            opens: shape ``(T, N)``, arrival prices.
+            opens: shape ``(T, N)``, arrival prices of what filled at the open.
             closes: shape ``(T, N)``, last closes, which orders were decided on.
             lots_per_share: of this portfolio.
         """
         ticker, decided, filled, lots, price, notional, fees = self._columns()
-        order = np.argsort((filled * 2 + (lots > 0.0)) * opens.shape[1] + ticker, kind="stable")
+        inside = _as_columns(self.inside, FIELDS + 1)
+        is_inside = np.arange(len(ticker)) >= len(ticker) - len(inside[0])
+        arrival = opens[filled, ticker]
+        arrival[is_inside] = inside[-1]
+        order = np.argsort((filled * 4 + is_inside * 2 + (lots > 0.0)) * opens.shape[1] + ticker, kind="stable")
         ticker, decided, filled = ticker[order], decided[order], filled[order]
         return Trades(
             ticker=ticker,
             decided=decided,
             filled=filled,
             quantity=lots[order] / lots_per_share,
-            arrival_price=opens[filled, ticker],
+            arrival_price=arrival[order],
             decision_price=closes[decided, ticker],
             price=np.rint(price[order] * lots_per_share) / MICRO,
             notional=np.abs(notional[order]) / MICRO,
@@ -82,6 +88,11 @@ class FillLog:
 
     def _columns(self) -> tuple[Ints, Ints, Ints, Floats, Floats, Floats, Floats]:
         self.pack()
-        columns = zip(*self._chunks, strict=True) if self._chunks else ([np.empty(0)] for _ in _KINDS)
+        columns = zip(*self._chunks, _as_columns(self.inside, FIELDS + 1)[:FIELDS], strict=True)
         made = [np.concatenate(parts).astype(kind, copy=False) for parts, kind in zip(columns, _KINDS, strict=True)]
         return tuple(made)  # type: ignore[return-value]
+
+
+def _as_columns(fills: list[float], fields: int) -> tuple[Floats, ...]:
+    """Fills that stand one after the other, as columns."""
+    return tuple(np.array(fills, dtype=np.float64).reshape(-1, fields).T)

@@ -212,7 +212,7 @@ class OrderBook:
         if trades:
             self.account.value_to(bar - 1)
             at_open, inside = (_sides(trades, is_inside) for is_inside in (False, True))
-            late = [trade for trade in at_open[0] if not self._sell_at_open(bar, trade)]
+            late = [_late(trade) for trade in at_open[0] if not self._sell_at_open(bar, trade)]
             self._buy(bar, at_open[1], self.account.cash)
             cash = self.account.cash
             for trade in sorted(late + inside[0], key=lambda trade: trade.order.column):
@@ -281,17 +281,18 @@ class OrderBook:
         if lots != order.lots:
             self._end(bar, order, order.lots - lots, "short not allowed")
         if lots:
-            self._book(bar, order, lots, self._price(bar, trade, lots))
+            self._book(bar, trade, lots, self._price(bar, trade, lots))
 
     def _buy(self, bar: int, trades: list[Trade], free: float) -> None:
         prices = [self._price(bar, trade, trade.order.lots) for trade in trades]
         kept = self.account.affordable(free, [trade.order.lots for trade in trades], prices)
-        for (order, _), lots, price in zip(trades, kept, prices, strict=True):
+        for trade, lots, price in zip(trades, kept, prices, strict=True):
+            order = trade.order
             self.account.note_trimmed(bar, order.column, order.lots - lots, price)
             if self._witness is not None and lots != order.lots:
                 self._witness.ended(order, order.lots - lots, "no cash")
             if lots:
-                self._book(bar, order, lots, price)
+                self._book(bar, trade, lots, price)
 
     def _price(self, bar: int, trade: Trade, lots: float) -> float:
         """What a trade is done at, micros per lot."""
@@ -302,10 +303,14 @@ class OrderBook:
         price = self.account.price(bar, order.column, lots, at)
         return held_to_limit(order, price, self.account.terms.lots_per_share)
 
-    def _book(self, bar: int, order: Waiting, lots: float, price: float) -> None:
-        account = self.account
+    def _book(self, bar: int, trade: Trade, lots: float, price: float) -> None:
+        account, order, found = self.account, trade.order, trade.match
         notional, fees = float(round(lots * price)), account.fee(abs(lots), price)
-        account.fills.single += (order.column, order.decided, bar, lots, price, notional, fees)
+        fill = (order.column, order.decided, bar, lots, price, notional, fees)
+        if found.is_inside:
+            account.fills.inside += (*fill, found.price / MICRO)
+        else:
+            account.fills.single += fill
         account.lots[order.column] += lots
         account.cash -= notional + fees
         if self._witness is not None:
@@ -337,6 +342,11 @@ def _sides(trades: list[Trade], is_inside: bool) -> tuple[list[Trade], list[Trad
     """Sells and buys of one moment."""
     chosen = [trade for trade in trades if trade.match.is_inside == is_inside]
     return [trade for trade in chosen if trade.order.lots < 0.0], [trade for trade in chosen if trade.order.lots > 0.0]
+
+
+def _late(trade: Trade) -> Trade:
+    """A trade at the open, after all others there."""
+    return Trade(trade.order, trade.match._replace(is_inside=True))
 
 
 def check_weights(weights: Floats) -> None:

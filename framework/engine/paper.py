@@ -204,9 +204,8 @@ class _Desk:
         for self._row in rows.tolist():
             self._lapse()
             orders = [order for order in self._orders.values() if self._may_trade(order)]
-            book = OrderBook(
-                account, self._last_of_session, [self._waiting(order) for order in orders], self._row, self
-            )
+            waiting = [self._waiting(order) for order in orders]
+            self._book = book = OrderBook(account, self._last_of_session, waiting, self._row, self)
             book.run_to(self._row)
             for order in orders:
                 order.is_touched = True
@@ -236,7 +235,7 @@ class _Desk:
                 quantity=quantity,
                 price=exact_decimal(price * self._per_share, MICRO),
                 fees=exact_decimal(fees, MICRO),
-                arrival_price=exact_decimal(float(self.window.trade.open[self._row, order.column]) * MICRO, MICRO),
+                arrival_price=exact_decimal(self._book.arrival(self._row, order) * MICRO, MICRO),
                 executed_at=opens,
                 session=clock.session[self._row].item(),
             )
@@ -272,8 +271,13 @@ class _Desk:
                 continue
             before = int(np.searchsorted(clock.timestamps, stamp(order.matched_to)))
             if before < len(clock) and clock.session[before] != clock.session[self._row]:
+                opens = self.window.trade.open[self._first(order) : self._row, self._columns[order.ticker]]
                 order.is_closed = order.is_touched = True
-                order.reason = "no bar" if order.terms.order_type == "market" else "not reached"
+                order.reason = "no bar" if np.isnan(opens).all() else "not reached"
+
+    def _first(self, order: _Resting) -> int:
+        """The first bar in which the order could trade."""
+        return int(np.searchsorted(self.window.timeline.opens, stamp(order.accepted_at)))
 
     def _waiting(self, order: _Resting) -> Waiting:
         lots = float(order.rest * int(self._per_share))
@@ -281,7 +285,7 @@ class _Desk:
         return Waiting(
             self._columns[order.ticker],
             signed,
-            self._row - 1,
+            self._first(order) - 1,
             order.order_id,
             terms=order.terms,
             is_triggered=order.is_triggered,

@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from framework.config.load import LoadedConfig, load, plain
@@ -342,7 +342,7 @@ def test_an_override_of_a_broken_file_still_names_the_files_mistake(write: Write
 @pytest.mark.parametrize(
     ("override", "answer"),
     [
-        ("mode=paper", "--set: mode: mode 'paper' (there are: backtest, replay) — not in this version yet"),
+        ("mode=live", "--set: mode: mode 'live' (there are: backtest, replay, paper) — not in this version yet"),
         ("allocator={name: daily}", "--set: allocator: allocators"),
         ("schedule='30 15 * * 1-5'", "--set: portfolios.0.schedule: cron schedules"),
         ("short=true", "--set: portfolios.0.short: short selling"),
@@ -417,6 +417,7 @@ def test_no_value_of_any_key_crashes_the_reader(tmp_path: Path, changes: dict[st
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(key=_KEYS, value=_JSON, portfolio=st.booleans())
+@example(key="data_source", value={"\x1e": None}, portfolio=False)
 def test_any_single_value_is_taken_or_refused_with_its_place(
     tmp_path: Path, key: str, value: object, portfolio: bool
 ) -> None:

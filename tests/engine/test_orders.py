@@ -137,9 +137,7 @@ def test_trades_ends_and_cash_as_in_the_reference(market):
     trades, ends, cash = market.reference()
     mine = result.trades
     columns = (mine.decided, mine.filled, mine.ticker, mine.quantity, mine.price)
-    assert sorted(zip(*map(np.ndarray.tolist, columns), strict=True)) == sorted(
-        tuple(float(value) for value in trade) for trade in trades
-    )
+    assert list(zip(*map(np.ndarray.tolist, columns), strict=True)) == [tuple(map(float, trade)) for trade in trades]
     assert Counter((order.bar, order.ticker, order.quantity, order.reason) for order in result.unfilled) == Counter(
         (bar, ticker, float(quantity), reason) for bar, ticker, quantity, reason in ends
     )
@@ -323,6 +321,13 @@ def test_slippage_is_added_to_stops_and_at_the_open_but_never_carries_beyond_a_l
     assert price((12, 12, 9, 10), stop=11, limit=12.006) == 12.006
 
 
+def test_the_arrival_price_is_what_the_order_could_first_trade_at():
+    calls = [[("order", 0, 10, {"limit": 9, "force": "GTC"})], [("order", 0, -10, {"stop": 8, "force": "GTC"})]]
+    result, _ = Market([[FLAT], [(10, 10, 8.5, 9)], [(9, 9, 7, 7)]], [*calls, []], costs=True).run()
+    assert result.trades.arrival_price.tolist() == [9.0, 8.0]
+    assert result.trades.price.tolist() == [9.0, 7.992]
+
+
 @pytest.mark.parametrize(
     ("force", "bars", "expected"),
     [
@@ -370,8 +375,8 @@ def test_of_a_stop_and_a_limit_in_one_bar_the_stop_goes_first():
 
 def test_a_stop_sent_with_the_buy_that_it_guards_works_from_that_open_on():
     calls = [[("order", 0, 10, {}), ("order", 0, -10, {"stop": 9, "force": "GTC"})]]
-    assert sorted(play(calls, (10, 10, 8, 8))[0]) == [(1, -10.0, 9.0), (1, 10.0, 10.0)]
-    assert sorted(play(calls, (8, 8, 8, 8))[0]) == [(1, -10.0, 8.0), (1, 10.0, 8.0)]
+    assert play(calls, (10, 10, 8, 8))[0] == [(1, 10.0, 10.0), (1, -10.0, 9.0)]
+    assert play(calls, (8, 8, 8, 8))[0] == [(1, 10.0, 8.0), (1, -10.0, 8.0)]
 
 
 def test_inside_a_bar_a_buy_counts_on_no_cash_from_sells_there():
