@@ -432,6 +432,19 @@ def test_adjusted_bars_are_carried_on_only_as_long_as_they_are_true(pool, hundre
     assert_live(pool, hundred, feed, after(99))
 
 
+def test_adjusted_bars_of_equal_prices_are_not_mistaken_for_each_other(pool):
+    source = Fake()
+    write(pool, source, [("A", SESSIONS[n], 10.0) for n in range(100)])
+    act(pool, source, ("A", SESSIONS[90].strftime("%Y-%m-%d"), "split", "2"))
+    feed = daily(source, tickers=("A",))
+    before = assert_live(pool, source, feed, after(99), tickers=("A",))
+    gone = "DELETE FROM market_data WHERE source = %(source)s AND timestamp = %(day)s"
+    execute(pool, source, gone, day=SESSIONS[95].replace(tzinfo=UTC))
+    window = assert_live(pool, source, feed, after(99), tickers=("A",))
+    assert (window.trade.close == before.trade.close).all()
+    assert (window.signal.close != before.signal.close).sum() == 1
+
+
 def test_what_lies_ahead_is_read_in_pieces(pool, rows_read, monkeypatch):
     monkeypatch.setattr(feed_module, "SLACK", 30)
     source = Fake()
