@@ -96,7 +96,6 @@ def test_the_version_is_the_distributions(engine: Engine) -> None:
         (["plugins", "show", "strategy", "sma_corss"], "engine: there is no strategy 'sma_corss'; did you mean"),
         (["plugins", "show", "strtegy", "x"], "engine: there is no kind of plugin 'strtegy'; did you mean 'strategy'?"),
         (["run", str(DEMO), "--set", "mode=live"], "engine: --set: mode: mode 'live' (there are: backtest, replay, paper)"),
-        (["run", str(DEMO), "--set", "mode=live"], "engine: --set: mode: mode 'live' (there are: backtest, replay, paper)"),
     ],
 )  # fmt: skip
 def test_wrong_usage_is_exit_2_and_one_paragraph(refused: Refused, arguments: list[str], answer: str) -> None:

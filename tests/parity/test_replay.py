@@ -117,6 +117,61 @@ def test_orders_quantities_state_and_lapses(engine, tmp_path):
     assert {"short not allowed", "no cash"} <= set(figures["unfilled"])
 
 
+def test_limit_and_stop_orders_of_every_validity(engine, tmp_path):
+    drop_in(
+        tmp_path,
+        """n = ctx.state["n"] = ctx.state.get("n", 0) + 1
+        ctx.state["lapsed"] = ctx.state.get("lapsed", 0) + sum(order.quantity for order in ctx.lapsed)
+        close = ctx.close
+        if n % 3 == 0:
+            ctx.order("AAPL", 20, limit=close[0] * 0.995)
+            ctx.order("AAPL", -10, stop=close[0] * 0.99, time_in_force="GTC")
+        if n % 5 == 0:
+            ctx.order("IBM", 30, stop=close[1] * 1.002, limit=close[1] * 1.01)
+            ctx.order("IBM", -15, limit=close[1] * 1.01, time_in_force="GTC")
+        if n % 7 == 0:
+            ctx.order("MSFT", 50, time_in_force="IOC", limit=close[2])
+            ctx.order("MSFT", -25, stop=close[2] * 0.98, limit=close[2] * 0.97, time_in_force="GTC")
+        if n % 11 == 0:
+            ctx.target_weights({"AAPL": 0.1, "IBM": 0.05})
+        if n % 17 == 0:
+            ctx.cancel("IBM")
+        if n % 19 == 0:
+            ctx.exit("MSFT")""",
+    )
+    status, out, err = engine(portfolio("a", "{name: drop}"))
+    assert status == 0, err
+    figures = json.loads(out)["portfolios"]["a"]
+    assert figures["trades"] > 25
+    assert {"not reached", "replaced", "cancelled"} <= set(figures["unfilled"])
+
+
+RULES = """\
+    risk:
+      - {name: restricted, params: {tickers: [IBM]}}
+      - {name: max_weight, params: {limit: 0.25}}
+      - {name: max_gross, params: {limit: 0.6}}
+      - {name: max_order_notional, params: {limit: 20000}}
+"""
+
+
+def test_risk_rules_leave_the_same(engine):
+    status, out, err = engine(portfolio("a", STRATEGIES["mean_reversion"], RULES))
+    assert status == 0, err
+    figures = json.loads(out)["portfolios"]["a"]
+    assert figures["trades"] > 10
+    reasons = {reason.split(":")[0] for reason in figures["unfilled"]}
+    assert {"max_weight", "max_order_notional", "restricted"} <= reasons
+
+
+@pytest.mark.parametrize("name", ["mean_reversion", "sma_cross", "sma_cross_on_bar"])
+def test_a_drawdown_rule_halts_both_at_the_same_bar(engine, name):
+    rules = "    risk:\n      - {name: max_drawdown, params: {limit: 0.005}}\n"
+    status, out, err = engine(portfolio("a", STRATEGIES[name], rules))
+    assert status == 0, err
+    assert "halted on 2010-" in err + out
+
+
 def test_what_a_strategy_hides_on_itself_makes_a_difference_and_is_found(engine, tmp_path):
     drop_in(
         tmp_path,
