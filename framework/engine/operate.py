@@ -87,7 +87,7 @@ def liquidate_portfolio(
         asked = _ask(connection, "liquidate", portfolio_id, by, {}, timeout_seconds)
     ((each, answered),) = _answers(pool, asked, timeout_seconds, "halted", announce)
     text = (
-        f"halted, but nothing was sold: no engine runs it, and it holds {each.positions} positions. Start one "
+        f"halted, but nothing was sold, as no engine runs it; tickers held: {each.positions}. Start one "
         f"(engine run CONFIG), then type: engine liquidate {portfolio_id}"
     )
     return answered or Outcome(portfolio_id, False, text)
@@ -144,8 +144,8 @@ def _outcome(command: commands.Command, overview: PortfolioOverview, waited_seco
 def _unattended(overview: PortfolioOverview, keep_orders: bool) -> str:
     if not overview.open_orders:
         return "halted; no engine runs it, and it has no open orders"
-    fate = "stay open" if keep_orders else "are cancelled as soon as one does"
-    return f"halted; no engine runs it: its {overview.open_orders} open orders {fate}"
+    fate = "they stay open" if keep_orders else "the engine that takes it over cancels them first"
+    return f"halted; no engine runs it; open orders: {overview.open_orders}, {fate}"
 
 
 def _ended(overview: PortfolioOverview, ended: Sequence[Halt]) -> str:

@@ -163,7 +163,8 @@ def test_a_halt_needs_no_engine_and_says_what_happens_to_open_orders(engine, boo
 
 
 @pytest.mark.parametrize(
-    ("options", "fate"), [([], "are cancelled as soon as one does"), (["--keep-orders"], "stay open")]
+    ("options", "fate"),
+    [([], "the engine that takes it over cancels them first"), (["--keep-orders"], "they stay open")],
 )
 def test_open_orders_without_an_engine(engine, books, options, fate):
     ask(
@@ -177,7 +178,7 @@ def test_open_orders_without_an_engine(engine, books, options, fate):
         "SELECT 'o', '1', due_at, 0, 'AAPL', 'BUY', 1, 'open' FROM decisions RETURNING 1",
     )
     done = engine("halt", "1", *options)
-    assert done.stdout == f"portfolio 1: halted; no engine runs it: its 1 open orders {fate}\n"
+    assert done.stdout == f"portfolio 1: halted; no engine runs it; open orders: 1, {fate}\n"
     with books.connection() as connection:
         assert halts_in_force(connection, "1")[0].keep_orders is bool(options)
     assert json.loads(engine("status", "--json").stdout)["portfolios"][0]["open_orders"] == 1
@@ -242,7 +243,7 @@ def test_liquidating_without_an_engine_halts_and_says_what_to_type(engine, books
     book(books, [cash("10000"), fill()])
     done = engine("liquidate", "1")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "portfolio 1: halted, but nothing was sold: no engine runs it, and it holds 1 positions" in done.stderr
+    assert "portfolio 1: halted, but nothing was sold, as no engine runs it; tickers held: 1. Start" in done.stderr
     assert "then type: engine liquidate 1" in done.stderr
     assert in_force(books, "1") == ["liquidation"]
     assert ask(books, "SELECT count(*) FROM commands") == [(0,)], "nothing is left that would sell out of the blue"
