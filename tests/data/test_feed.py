@@ -230,6 +230,34 @@ def test_a_replay_of_minutes_with_gaps(pool):
         assert_panel(late.signal, loaded.panel.rows(len(loaded.panel) - 10, len(loaded.panel)))
 
 
+@pytest.mark.parametrize(
+    ("calendar", "times", "first"),
+    [
+        # From half past: the bar of 23:30 belongs to the day that ends in it.
+        ("24/7", [naive("2024-03-04T00:30") + timedelta(hours=n) for n in range(72)], date(2024, 3, 4)),
+        # After the first day only bars of the evening, which are dropped, until the third.
+        (
+            "XNYS",
+            [
+                *(naive("2024-03-04T15:00") + timedelta(minutes=30 * n) for n in range(6)),
+                *(naive("2024-03-05T22:00") + timedelta(minutes=15 * n) for n in range(9)),
+                *(naive("2024-03-06T15:00") + timedelta(minutes=30 * n) for n in range(6)),
+            ],
+            date(2024, 3, 4),
+        ),
+    ],
+)
+def test_a_replay_knows_with_which_bar_an_action_takes_effect(pool, calendar, times, first):
+    source, end = Fake(), date(2024, 3, 6)
+    write(pool, source, [("A", time, 10.0 + n) for n, time in enumerate(times)], "1h")
+    act(pool, source, ("A", "2024-03-05", "dividend", "1"))
+    loaded = panel_for(pool, source, ["A"], "1h", calendar, "all", first, end)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(feed_module, "SLACK", 2)
+        feed = Feed(source, ["A"], "1h", calendar, "all", 3, adjusted_as_of=end, trade_adjusted=True)
+        assert_replays(pool, feed, loaded, ["A"], 3, range(len(loaded.panel)))
+
+
 # Live: what is known now.
 
 
