@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -118,13 +118,8 @@ def locate(workspace: Path) -> Files:
     engine = workspace.resolve() / ".engine"
     _refuse_network_disk(engine.parent)
     try:
-        if not engine.is_dir():
-            engine.mkdir(mode=0o711)
-            engine.chmod(0o711)  # whatever the umask says: the server's user passes through, nobody looks in
-            _give_to_owner_of(engine.parent, engine)
-        recorded = _read(engine / "server.json")
-        if not recorded:
-            recorded = _first_record(engine)
+        _make_engine_folder(engine)
+        recorded = _read(engine / "server.json") or _first_record(engine)
     except (PermissionError, FileNotFoundError) as error:
         raise EmbeddedServerError(
             f"cannot use {engine} for the embedded server: {error.strerror}; "
@@ -136,13 +131,23 @@ def locate(workspace: Path) -> Files:
     return Files(engine, home, _account(home if home.exists() else engine.parent))
 
 
+def _make_engine_folder(engine: Path) -> None:
+    try:
+        engine.mkdir(mode=0o711)
+    except FileExistsError:
+        return  # made before, or by a process that starts at the same moment
+    engine.chmod(0o711)  # whatever the umask says: the server's user passes through, nobody looks in
+    _give_to_owner_of(engine.parent, engine)
+
+
 def _first_record(engine: Path) -> dict[str, str]:
+    """Settle where the server is, once: of processes that start at the same moment all go by the first one's record."""
     # Relative, so that the workspace can be moved; else a new name, so that no old data is met again.
     inside = can_enter(engine, _account(engine.parent))
     home = "server" if inside else str(STATE / secrets.token_hex(8))
     record = {"host": _host(), "engine": str(engine), "home": home}
-    _write(engine / "server.json", record)
-    return record
+    _write(engine / "server.json", record, replace=False)
+    return _read(engine / "server.json")
 
 
 def make_home(files: Files) -> None:
@@ -162,7 +167,7 @@ def make_state_folder() -> None:
     if STATE.is_dir():
         return
     try:
-        STATE.mkdir(parents=True)
+        STATE.mkdir(parents=True, exist_ok=True)
         STATE.chmod(0o755)
     except OSError as error:
         raise EmbeddedServerError(
@@ -291,11 +296,17 @@ def _read(path: Path) -> dict[str, str]:
     return content
 
 
-def _write(path: Path, content: dict[str, str]) -> None:
-    new = path.with_suffix(f".new-{os.getpid()}")
+def _write(path: Path, content: dict[str, str], *, replace: bool = True) -> None:
+    """Write a whole file or nothing; with ``replace=False`` a file that is there already stays."""
+    new = path.with_suffix(f".new-{os.getpid()}-{threading.get_ident()}")
     new.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     _give_to_owner_of(path.parent, new)
-    new.replace(path)
+    if replace:
+        new.replace(path)
+        return
+    with suppress(FileExistsError):
+        path.hardlink_to(new)
+    new.unlink()
 
 
 def _host() -> str:

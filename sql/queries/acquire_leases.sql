@@ -33,7 +33,7 @@ WITH mended AS (
     FROM unnest(%(names)s::text[]) AS given (name)
     WHERE NOT EXISTS (SELECT FROM leases WHERE leases.name = given.name)
     ORDER BY given.name
-    ON CONFLICT (name) DO NOTHING
+    ON CONFLICT DO NOTHING
     RETURNING name, epoch
 )
 SELECT name, epoch FROM taken

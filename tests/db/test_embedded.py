@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -152,6 +153,30 @@ def test_processes_that_start_at_once_share_one_server(make):
     answers = {process.communicate(timeout=60)[0] for process in started}
     assert [process.returncode for process in started] == [0, 0, 0]
     assert len(answers) == 1, answers
+
+
+def test_all_who_look_at_a_new_folder_at_once_find_the_same_place(make):
+    for _ in range(20):
+        workspace = make().workspace
+        barrier = threading.Barrier(6)
+
+        def look(place=workspace, barrier=barrier):
+            barrier.wait()
+            return locate(place)
+
+        with ThreadPoolExecutor(6) as threads:
+            found = [threads.submit(look) for _ in range(6)]
+        assert len({each.result() for each in found}) == 1
+        assert sorted(path.name for path in (workspace / ".engine").iterdir()) == ["server.json"]
+
+
+def test_a_place_that_another_process_has_just_recorded_stays(make, monkeypatch):
+    workspace = make().workspace
+    first = locate(workspace)
+    read = iter([{}])
+    monkeypatch.setattr(server_files, "_read", lambda path, real=server_files._read: next(read, None) or real(path))
+    monkeypatch.setattr(server_files, "can_enter", lambda folder, account: False)  # it would have chosen elsewhere
+    assert locate(workspace) == first
 
 
 @pytest.mark.slow

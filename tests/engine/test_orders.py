@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from framework import Strategy
 from framework.engine.account import Account, Terms
-from framework.engine.orders import OrderBook, Waiting
+from framework.engine.matching import Waiting
+from framework.engine.orders import OrderBook
 from framework.errors import StrategyError
 from framework.model.orders import MARKET, OrderTerms
 from framework.model.panel import Panel
