@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -109,6 +110,7 @@ class LiveOrder:
     state: State
     sent_at: datetime | None
     cancel_reason: str | None
+    is_liquidation: bool = False
 
     @property
     def rest(self) -> Decimal:
@@ -131,7 +133,8 @@ class End:
 class LastDecision:
     """The newest decision of a portfolio, and what has ended unfilled since: (ticker, signed shares, reason).
 
-    ``told_to`` numbers the last of these ends: the next decision notes it, so that each is told once.
+    ``told_to`` numbers the last of these ends: the next decision notes it, so that each is told once; ``told_before``
+    the last that this decision was told of.
     """
 
     due_at: datetime
@@ -139,6 +142,7 @@ class LastDecision:
     state: dict[str, Any]
     told_to: int = 0
     lapsed: tuple[tuple[str, Decimal, str], ...] = field(default=())
+    told_before: int = 0
 
 
 def client_order_id(books_id: str, portfolio_id: str, due_at: datetime, intent: int) -> str:
@@ -210,7 +214,7 @@ def read_last_decision(connection: Connection, portfolio_id: str) -> LastDecisio
         return None
     due_at, bar_timestamp, state, told_to, newest, tickers, quantities, reasons = row
     lapsed = tuple(zip(tickers, quantities, reasons, strict=True))
-    return LastDecision(due_at, bar_timestamp, json.loads(state), newest or told_to, lapsed)
+    return LastDecision(due_at, bar_timestamp, json.loads(state), newest or told_to, lapsed, told_to)
 
 
 # Orders.
@@ -227,19 +231,20 @@ def reserved(connection: Connection, portfolio_ids: Sequence[str]) -> dict[str, 
     return dict(rows)
 
 
-def begin_sending(pool: Pool, order_id: str, now: datetime, guard: Guard | None = None) -> bool:
+def begin_sending(pool: Pool, order_id: str, now: datetime, guard: Guard | None = None) -> float | None:
     """Note, and commit, that the request of a planned (or doubtful) order is about to leave.
 
     Returns:
-        whether it may leave; not, where it is no longer waiting to be sent or not valid any more, or its portfolio is
-        halted.
+        when that began (:func:`time.monotonic`): the request leaves soon after it or not at all. ``None``: it must
+        not leave, as it is no longer waiting to be sent or not valid any more, or its portfolio is halted.
     """
 
-    def once() -> bool:
+    def once() -> float | None:
         with pool.transaction(isolation="read committed") as connection:
+            began = time.monotonic()
             if guard is not None:
                 guard(connection)
-            return execute(connection, "begin_sending", {"order_id": order_id, "now": now}) == 1
+            return began if execute(connection, "begin_sending", {"order_id": order_id, "now": now}) == 1 else None
 
     return retry(once)
 
@@ -356,7 +361,7 @@ def as_terms(
 
 def _live(row: Row) -> LiveOrder:
     order_id, due_at, valid_until, ticker, side, quantity, filled, price, *terms = row[:12]
-    is_target, state, sent_at, cancel_reason = row[12:]
+    is_target, state, sent_at, cancel_reason, is_liquidation = row[12:]
     return LiveOrder(
         order_id,
         due_at,
@@ -371,4 +376,5 @@ def _live(row: Row) -> LiveOrder:
         state,
         sent_at,
         cancel_reason,
+        is_liquidation,
     )

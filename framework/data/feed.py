@@ -74,7 +74,7 @@ class Feed:
             raise ValueError(f"bars of a feed must be 1 at least, was {bars}")
         if not tickers or len(set(tickers)) != len(tickers):
             raise ValueError(f"tickers of a feed must be distinct, and one at least; was {list(tickers)!r}")
-        self._source, self._interval, self._calendar = source, interval, calendar
+        self._source, self._interval, self._calendar, self._mode = source, interval, calendar, mode
         self._tickers, self._bars, self._trade_adjusted = tuple(tickers), bars, trade_adjusted
         self._kinds = () if source.price_kind() == "adjusted" else _KINDS[mode]
         self._as_of, self._last_ex_date = adjusted_as_of, adjusted_as_of or date.max
@@ -83,6 +83,19 @@ class Feed:
         self._bars_of = BarReader(source.key(), interval, calendar)
         self._lock = Lock()
         self._held = empty(final=adjusted_as_of is not None)
+
+    def deeper(self, bars: int) -> Feed:
+        """The same with longer windows: a feed of its own, for a single look further back."""
+        return Feed(
+            self._source,
+            self._tickers,
+            self._interval,
+            self._calendar,
+            self._mode,
+            bars,
+            adjusted_as_of=self._as_of,
+            trade_adjusted=self._trade_adjusted,
+        )
 
     def refresh(self, connection: Connection, now: datetime) -> Market:
         """Read what is new, and give the market as it is known at ``now``.

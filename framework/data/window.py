@@ -159,6 +159,17 @@ class Market:
                 found = held.windows[key] = self._last, self._cut(*key)
         return found[1]
 
+    def last_closes(self, tickers: Iterable[str]) -> dict[str, float]:
+        """The last close that is known of each ticker, however old, at the prices of ``window(...).trade``."""
+        found = {}
+        with self._held.lock:
+            for ticker in tickers:
+                piece = self._piece(ticker)
+                if len(piece.times):
+                    values = piece.adjusted if self._trade_adjusted else piece.traded
+                    found[ticker] = float(values[_CLOSE, -1])
+        return found
+
     def _check(self, tickers: tuple[str, ...], bars: int) -> None:
         if not 1 <= bars <= self._bars:
             raise ValueError(f"bars was {bars}; this feed keeps {self._bars}, allowed: 1 to {self._bars}")

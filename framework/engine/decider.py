@@ -6,8 +6,8 @@ Nothing here writes: all that is decided is in the :class:`framework.books.journ
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
 import numpy as np
@@ -83,6 +83,18 @@ class StrategyData:
     orders: tuple[LiveOrder, ...]
     last: LastDecision | None
     halted_by: str | None
+    #: Whether a halt in force takes open orders back.
+    is_cancelling: bool = False
+    #: The last close known of each ticker, however old: what holdings are valued at that have no bar in the window.
+    last_closes: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recheck:
+    """What risk rules say of orders that were decided earlier: those refused, by id with the reason; a halt."""
+
+    refused: Mapping[str, str]
+    halt: str | None
 
 
 class Decider:
@@ -161,13 +173,38 @@ class Decider:
             window_hash=seen.window.fingerprint(),
         )
         if is_late:
-            last_state = {} if seen.last is None else seen.last.state
-            return replace(decision, state=last_state, intents=_refused(decision.intents, LATE), cancels={})
+            # As if the strategy had not been asked: what it was told now it is told again.
+            last_state, told_to = ({}, 0) if seen.last is None else (seen.last.state, seen.last.told_before)
+            intents = _refused(decision.intents, LATE)
+            return replace(decision, state=last_state, told_to=told_to, intents=intents, cancels={})
         if review is not None and review.halt is not None:
             reason = f"halted: {review.halt}"[:200]
             cancels = {order.order_id: "halted" for order in seen.orders if order.cancel_reason is None}
             return replace(decision, intents=_refused(decision.intents, reason), cancels=cancels, halted_by=review.halt)
         return decision
+
+    def recheck(
+        self, data: StrategyData, orders: Sequence[LiveOrder], drawdown: float, orders_last_minute: int
+    ) -> Recheck:
+        """Ask the rules about planned orders as if they were decided now. One that would not be left whole is refused.
+
+        Args:
+            data: with all live orders.
+            orders: those of them that are asked about.
+            drawdown: as for :meth:`decide`.
+            orders_last_minute: as for :meth:`decide`.
+
+        Raises:
+            RiskRuleError: a rule failed.
+        """
+        asked = {order.order_id for order in orders}
+        earlier = [order for order in data.orders if order.order_id not in asked]
+        last_of_session = self._coming.last_of_session(data.window.timeline)
+        desk = Desk(data.window, self._assignment.terms, data.state, earlier, last_of_session)
+        review = self._review(desk, data, drawdown, orders_last_minute)
+        assert review is not None, "there are rules"
+        refused = desk.reviewed(orders, review)
+        return Recheck(refused, review.halt)
 
     def _seen(self, data: StrategyData) -> StrategyData | None:
         """The data with the window cut at the newest bar of the schedule; ``None``: there is none."""

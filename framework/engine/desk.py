@@ -47,7 +47,7 @@ class Desk:
         self._tickers, self._per_share = panel.tickers, terms.lots_per_share
         self._known = {order.order_id for order in orders}
         self._cancels: dict[str, str] = {}
-        columns = {ticker: column for column, ticker in enumerate(panel.tickers)}
+        self._columns = columns = {ticker: column for column, ticker in enumerate(panel.tickers)}
         self.account = Account(panel, terms, self.last)
         self.account.cash = float((state.cash or _ZERO) * int(MICRO))
         for ticker, quantity in state.positions.items():
@@ -78,6 +78,14 @@ class Desk:
         """All has been asked for: let the review look at it."""
         self._book.review = review
         self._book.close_decision(self.last)
+
+    def reviewed(self, orders: Sequence[LiveOrder], review: Review) -> dict[str, str]:
+        """Have orders that were planned earlier reviewed as new ones: those not left whole, each with a reason."""
+        new = [self._waiting(order, self._columns) for order in orders]
+        kept, taken = review(self.last, new, self._book.waiting)
+        whole = {order.order_id for order in kept if order in new}
+        reasons = {order.order_id: reason for order, _, reason in taken}
+        return {order.order_id: reasons[order.order_id] for order in new if order.order_id not in whole}
 
     # Told by the order book.
 

@@ -7,7 +7,8 @@ orders stand and goes on from there (trading-rules 6).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -29,6 +30,10 @@ _ZERO = Decimal(0)
 SIZED_WRONGLY = "an order taken back had filled"
 #: The reason of orders whose decision was over before they could leave.
 NOT_SENT_IN_TIME = "expired: not sent in time"
+#: How long after the commit that allows it a request may leave: others wait longer before they take over.
+LEAVES_WITHIN_SECONDS = 2.0
+#: Polls in a row at most; what is left then comes with the next cycle.
+_MOST_POLLS = 20
 
 
 @dataclass(frozen=True)
@@ -66,9 +71,11 @@ class Gateway:
         self._pool, self._account, self._identity = pool, account, identity
         self._clock, self._booking_clock, self._guard = clock, booking_clock, guard
         self._on_fill, self._on_end = on_fill, on_end
+        #: Since when (monotonic) an order has been in doubt that is no longer wanted.
+        self._doubted: dict[str, float] = {}
 
     def settle(self, orders: Sequence[LiveOrder]) -> bool:
-        """Find out how orders that may have been sent stand, book what was executed, end what is over.
+        """Find out how orders that may have been sent stand, book what was executed, take back, end what is over.
 
         Returns:
             whether the books or the journal have changed.
@@ -79,67 +86,84 @@ class Gateway:
         sent = [order for order in orders if order.state != "planned"]
         if not sent:
             return False
-        for order in sent:
-            if order.cancel_reason is not None and order.state == "open":
-                self._account.cancel(order.order_id)
-        place = self._place()
-        report = self._account.poll(place, [order.order_id for order in sent])
-        changed = self._book(place, report, sent)
-        self._drop_wrongly_sized(orders, report)
+        ended: set[str] = set()
+        report, changed = self._collect(sent, ended)
+        leaving = [order for order in sent if order.cancel_reason is not None and _is_there(order, report)]
+        for order in leaving:
+            self._account.cancel(order.order_id)
+        if leaving:
+            report, _ = self._collect(sent, ended)
+            changed = True
+        changed |= self._drop_wrongly_sized(orders, report)
         for order in sent:
             if order.state == "sending":
                 changed |= self._resolve(order, report.orders.get(order.order_id))
         return changed
 
-    def send(self, orders: Sequence[LiveOrder]) -> None:
+    def send(self, orders: Sequence[LiveOrder]) -> bool:
         """Send what is planned and still valid; what expired ends.
 
         Args:
             orders: all that have not ended. Where one is still being taken back, later ones of its ticker wait.
+
+        Returns:
+            whether any order has ended.
         """
         leaving = {order.ticker for order in orders if order.cancel_reason is not None}
+        has_ended = False
         for order in orders:
-            if order.state != "planned" or order.ticker in leaving:
-                continue
-            if not self._try_to_send(order):
-                self._expire(order)
+            if order.state == "planned" and order.ticker not in leaving:
+                has_ended |= self._send(order)
+        return has_ended
 
-    def cancel(self, orders: Iterable[LiveOrder], reason: str) -> None:
-        """Want orders cancelled; those never sent end at once, the others once :meth:`settle` has seen it done."""
+    def cancel(self, orders: Iterable[LiveOrder], reason: str) -> bool:
+        """Want orders cancelled; those never sent end at once, the others once :meth:`settle` has seen it done.
+
+        Returns:
+            whether there were any of which it was not wanted yet.
+        """
         wanted = {order.order_id: reason for order in orders if order.cancel_reason is None}
         journal.cancel(self._pool, self._identity.portfolio_id, wanted, self._clock())
+        return bool(wanted)
 
-    def _drop_wrongly_sized(self, orders: Sequence[LiveOrder], report: Report) -> None:
+    def end(self, orders: Sequence[LiveOrder], reasons: Mapping[str, str]) -> None:
+        """End planned orders, by id with the reason: they will not be sent."""
+        for order in orders:
+            if order.state == "planned" and order.order_id in reasons:
+                self._end(order, reasons[order.order_id])
+
+    def _drop_wrongly_sized(self, orders: Sequence[LiveOrder], report: Report) -> bool:
         """End what was planned on the word of a cancel that came too late; the strategy is told, and decides again."""
         filled = {
             order.ticker
             for order in orders
             if order.cancel_reason is not None and _has_filled_since(order, report.orders.get(order.order_id))
         }
-        for order in orders:
-            if order.state == "planned" and order.ticker in filled:
-                self._end(order, SIZED_WRONGLY)
+        wrong = {order.order_id: SIZED_WRONGLY for order in orders if order.ticker in filled}
+        self.end(orders, wrong)
+        return bool(wrong)
 
     # Sending.
 
-    def _try_to_send(self, order: LiveOrder) -> bool:
-        """Whether the request has left (and was answered, or is in doubt); the commit before it says that it may."""
-        if not journal.begin_sending(self._pool, order.order_id, self._clock(), self._guard):
-            return False
+    def _send(self, order: LiveOrder) -> bool:
+        """Send an order, unless something forbids it at this moment; whether it has ended."""
+        began = journal.begin_sending(self._pool, order.order_id, self._clock(), self._guard)
+        if began is None:
+            if order.valid_until > self._clock():
+                return False  # held back, by a halt say: it stays planned until then
+            self._end(order, NOT_SENT_IN_TIME)
+            return True
+        if time.monotonic() - began > LEAVES_WITHIN_SECONDS:
+            return False  # this process was paused, and others may have found its orders by now: in doubt
         try:
             self._account.submit(_ticket(order))
         except DuplicateOrder:
-            pass  # an earlier request has arrived after all: the next settle compares it with ours
+            return False  # an earlier request has arrived after all: the next settle compares it with ours
         except OrderRejected as error:
             self._end(order, f"rejected: {error}"[:200])
             return True
         journal.mark_open(self._pool, order.order_id)
-        return True
-
-    def _expire(self, order: LiveOrder) -> None:
-        """End an order that may not leave any more. One that is only held back (a halt) stays planned until then."""
-        if order.valid_until <= self._clock():
-            self._end(order, NOT_SENT_IN_TIME)
+        return False
 
     def _resolve(self, order: LiveOrder, found: BrokerOrder | None) -> bool:
         """What became of an order whose request may have left: it is there, it is sent again, or it never was."""
@@ -148,14 +172,15 @@ class Gateway:
             if not found.is_closed:
                 journal.mark_open(self._pool, order.order_id)
             return True
-        if self._account.unique_client_ids and order.cancel_reason is None and self._try_to_send(order):
-            return True
-        waited = (self._clock() - (order.sent_at or self._clock())).total_seconds()
         is_over = order.cancel_reason is not None or order.valid_until <= self._clock()
-        if is_over and waited >= self._account.in_doubt_seconds:
-            self._end(order, order.cancel_reason or NOT_SENT_IN_TIME)
-            return True
-        return False
+        if not is_over:
+            return self._account.unique_client_ids and self._send(order)
+        # By this process's own clock: whatever the others say, the broker has had that long to tell of it.
+        since = self._doubted.setdefault(order.order_id, time.monotonic())
+        if time.monotonic() - since < self._account.in_doubt_seconds:
+            return False
+        self._end(order, order.cancel_reason or NOT_SENT_IN_TIME)
+        return True
 
     def _compare(self, order: LiveOrder, found: BrokerOrder) -> None:
         mine, theirs = _ticket(order), found.ticket
@@ -178,17 +203,31 @@ class Gateway:
 
     # Booking.
 
+    def _collect(self, orders: Sequence[LiveOrder], ended: set[str]) -> tuple[Report, bool]:
+        """Poll and book until nothing new comes; the last report, and whether anything was booked or ended.
+
+        ``ended`` are the orders that have ended already; those that do now are added.
+        """
+        has_booked = False
+        for _ in range(_MOST_POLLS):
+            place = self._place()
+            report = self._account.poll(place, [order.order_id for order in orders])
+            has_booked |= self._book(place, report, orders, ended)
+            if report.place == place or not report.executions:
+                break
+        return report, has_booked
+
     def _place(self) -> str:
         with self._pool.connection() as connection:
             asked = {"broker": self._identity.broker, "account": self._identity.account}
             row = fetch_one(connection, "account_place", asked)
         return str(row[0]) if row else ""
 
-    def _book(self, place: str, report: Report, orders: Sequence[LiveOrder]) -> bool:
+    def _book(self, place: str, report: Report, orders: Sequence[LiveOrder], ended: set[str]) -> bool:
         """Executions, their orders and how far the account is booked: one transaction."""
         known = {order.order_id: order for order in orders}
         fills = [self._fill(execution, known.get(execution.order_id)) for execution in report.executions]
-        over = [order for order in orders if _is_over(report.orders.get(order.order_id))]
+        over = [o for o in orders if o.order_id not in ended and _is_over(report.orders.get(o.order_id))]
         if not fills and not over:
             return False
 
@@ -209,6 +248,7 @@ class Gateway:
             if not booked.already and isinstance(booked.entry, Fill):
                 self._on_fill(Filled(booked.entry, result.cash[booked.entry.portfolio_id]))
         for order in over:
+            ended.add(order.order_id)
             self._on_end(order, report.orders[order.order_id].reason)
         return True
 
@@ -247,6 +287,11 @@ def _ticket(order: LiveOrder) -> Ticket:
 
 def _is_over(order: BrokerOrder | None) -> bool:
     return order is not None and order.is_closed
+
+
+def _is_there(order: LiveOrder, report: Report) -> bool:
+    found = report.orders.get(order.order_id)
+    return found is not None and not found.is_closed
 
 
 def _has_filled_since(order: LiveOrder, found: BrokerOrder | None) -> bool:

@@ -56,7 +56,7 @@ class PaperAccount:
         account: its id.
         portfolio_id: whose cash and positions it trades with.
         terms: lots and costs.
-        bars: gives the bars as they are known at the moment of the call.
+        bars: gives the bars that are known, from a moment on at least.
         clock: the engine's moment.
     """
 
@@ -69,7 +69,7 @@ class PaperAccount:
         account: str,
         portfolio_id: str,
         terms: Terms,
-        bars: Callable[[], Bars],
+        bars: Callable[[datetime], Bars],
         clock: Callable[[], datetime],
     ) -> None:
         self._pool, self._account, self._portfolio_id = pool, account, portfolio_id
@@ -80,10 +80,10 @@ class PaperAccount:
         asked = {**asdict(ticket), "account": self._account, "accepted_at": self._clock()}
         with self._pool.connection() as connection:
             if execute(connection, "paper_submit", asked) == 0:
-                raise DuplicateOrder(f"there is an order {ticket.order_id} already")
+                raise DuplicateOrder(f"there is an order {ticket.order_id} already, or it is not being sent any more")
 
     def cancel(self, order_id: str) -> None:
-        """Close an order that has not filled; bars that are known by now have their say first."""
+        """Close an order that has not filled in the bars of the last :meth:`poll`."""
 
         def once() -> None:
             with self._pool.transaction(isolation="read committed") as connection:
@@ -96,7 +96,7 @@ class PaperAccount:
         """Let open orders trade in the bars that have become known, and tell what there is after ``place``."""
         number = int(place or 0)
         if order_ids:
-            retry(lambda: self._match(number))
+            self._match(number)
         with self._pool.transaction(read_only=True, isolation="repeatable read") as connection:
             rows = fetch_all(connection, "paper_executions", {"account": self._account, "place": number})
             asked = {"account": self._account, "order_ids": list(order_ids)}
@@ -106,21 +106,32 @@ class PaperAccount:
         return Report(executions, newest, {order.ticket.order_id: order for order in orders})
 
     def _match(self, place: int) -> None:
+        with self._pool.connection() as connection:
+            resting = self._resting(connection)
+        if not resting:
+            return
+        # Bars first, and without a connection in hand: an old order may take some that are not in memory.
+        bars = self._bars(min(order.matched_to or order.accepted_at for order in resting))
+        retry(lambda: self._match_in(bars, place))
+
+    def _match_in(self, bars: Bars, place: int) -> None:
         """One transaction: what cash covers is decided under the lock of the portfolio."""
         with self._pool.transaction(isolation="read committed") as connection:
             lock(connection, [self._portfolio_id])
-            resting = [
-                _Resting.of(row) for row in fetch_all(connection, "paper_open_orders", {"account": self._account})
-            ]
+            resting = self._resting(connection)
             if not resting or fetch_all(connection, "paper_executions", {"account": self._account, "place": place}):
                 return  # what has been executed is booked first: the cash that is left depends on it
-            desk = _Desk(self._bars(), self._terms, resting)
+            desk = _Desk(bars, self._terms, resting)
             rows = desk.rows()
             if len(rows) == 0:
                 return
             state = read_state(connection, self._portfolio_id)
             desk.trade(rows, state.cash or _ZERO, state.positions)
             self._write(connection, desk)
+
+    def _resting(self, connection: Connection) -> list[_Resting]:
+        rows = fetch_all(connection, "paper_open_orders", {"account": self._account})
+        return [_Resting.of(row) for row in rows]
 
     def _write(self, connection: Connection, desk: _Desk) -> None:
         touched = desk.touched()
@@ -250,6 +261,7 @@ class _Desk:
     # Which order may trade where.
 
     def _eligible(self, order: _Resting) -> NDArray[np.bool_]:
+        """The bars in which an order has not had its chance yet."""
         clock = self.window.timeline
         late = clock.opens >= stamp(order.accepted_at)
         if order.matched_to is not None:
@@ -264,13 +276,14 @@ class _Desk:
         return bool(is_new and clock.opens[self._row] >= stamp(order.accepted_at))
 
     def _lapse(self) -> None:
-        """Close day orders whose session has gone by; its last bar may have been missing."""
+        """Close day orders whose session has gone by; its last bar, or all of it, may have been missing."""
         clock = self.window.timeline
         for order in self._orders.values():
-            if order.is_closed or order.terms.time_in_force != "DAY" or order.matched_to is None:
+            if order.is_closed or order.terms.time_in_force != "DAY":
                 continue
-            before = int(np.searchsorted(clock.timestamps, stamp(order.matched_to)))
-            if before < len(clock) and clock.session[before] != clock.session[self._row]:
+            # Its session is that of the bar that was open, or the next to open, when it was taken.
+            own = int(np.searchsorted(clock.available, stamp(order.accepted_at), side="right"))
+            if own < self._row and clock.session[own] != clock.session[self._row]:
                 opens = self.window.trade.open[self._first(order) : self._row, self._columns[order.ticker]]
                 order.is_closed = order.is_touched = True
                 order.reason = "no bar" if np.isnan(opens).all() else "not reached"

@@ -29,11 +29,11 @@ from framework.db.retry import retry
 from framework.engine.account import Account
 from framework.engine.decider import Assignment, Decider, StrategyData
 from framework.engine.gateway import Filled, Gateway
-from framework.engine.halts import halts_in_force
+from framework.engine.halts import halt, halts_in_force
 from framework.engine.paper import Bars, PaperAccount
 from framework.errors import BookingError
 from framework.model.orders import OrderTerms
-from framework.model.timeline import moment
+from framework.model.timeline import moment, stamp
 from framework.trading.broker import BrokerAccount
 from framework.trading.costs import Costs
 
@@ -50,6 +50,8 @@ class Watcher:
     #: With the number of moments of the schedule that were missed before it.
     decided: Callable[[Identity, journal.Decision, int], None] = lambda identity, decision, missed: None
     valued: Callable[[Identity, Valuation], None] = lambda identity, valuation: None
+    #: A risk rule that was asked again has halted the portfolio.
+    halted: Callable[[Identity, str], None] = lambda identity, reason: None
 
 
 class Worker:
@@ -65,6 +67,7 @@ class Worker:
         books_id: of these books.
         guard: makes sure that this engine may decide and send.
         watcher: is told what happens.
+        patience: how long the newest bar of some tickers is waited for, when others have it.
     """
 
     def __init__(
@@ -78,8 +81,9 @@ class Worker:
         books_id: str,
         guard: Guard | None = None,
         watcher: Watcher | None = None,
+        patience: timedelta = timedelta(0),
     ) -> None:
-        self.assignment = assignment
+        self.assignment, self._patience = assignment, patience
         self._identity, self._pool, self._feed, self._coming = assignment.identity, pool, feed, coming
         self._clock, self._booking_clock, self._books_id, self._guard = clock, booking_clock, books_id, guard
         self._watcher = watcher or Watcher()
@@ -106,10 +110,17 @@ class Worker:
         identity = self._identity
         return PaperAccount(self._pool, identity.account, identity.portfolio_id, terms, self._known_bars, self._clock)
 
-    def _known_bars(self) -> Bars:
-        data = self._data
+    def _known_bars(self, since: datetime) -> Bars:
+        """All that is known from a moment on, at least: more than the window, where an order is older than that."""
+        data, tickers = self._data, self.assignment.tickers
         assert data is not None, "an account is used within a cycle"
-        return Bars(data.window, self._coming.last_of_session(data.window.timeline))
+        window, feed, rows = data.window, self._feed, self.assignment.lookback
+        while len(window.timeline) >= rows and window.timeline.opens[0] > stamp(since):
+            rows *= 4
+            feed = self._feed.deeper(rows)
+            with self._pool.transaction(read_only=True, isolation="repeatable read") as connection:
+                window = feed.refresh(connection, data.now).window(tickers, rows)
+        return Bars(window, self._coming.last_of_session(window.timeline))
 
     # A cycle.
 
@@ -124,10 +135,10 @@ class Worker:
             EngineError: anything else; every step that was committed stands, and the next cycle goes on from there.
         """
         data = self.get_data()
+        if not self.is_complete(data):
+            return data
         if data.orders:
-            if self._gateway.settle(data.orders):
-                data = self.get_data()
-            self._gateway.send(data.orders)
+            data = self._carry_on(data)
         if not self._has_begun(data.window):
             return data
         self._value(data)
@@ -135,12 +146,52 @@ class Worker:
             self._decide(data)
         return data
 
+    def _carry_on(self, data: StrategyData) -> StrategyData:
+        """Bring earlier orders up to date: settled with the broker, taken back under a halt, sent as far as they may."""
+        if data.is_cancelling:
+            halted = [order for order in data.orders if not order.is_liquidation]
+            if self._gateway.cancel(halted, "halted"):
+                data = self.get_data()
+        if self._gateway.settle(data.orders):
+            data = self.get_data()
+        if any(order.state == "planned" for order in data.orders):
+            if self._recheck(data):
+                data = self.get_data()
+            if self._gateway.send(data.orders):
+                data = self.get_data()
+        return data
+
+    def _recheck(self, data: StrategyData) -> bool:
+        """Ask the risk rules again about orders that an earlier cycle left unsent; whether any has ended."""
+        if not self.assignment.rules:
+            return False
+        planned = [order for order in data.orders if order.state == "planned" and not order.is_liquidation]
+        if not planned or data.halted_by is not None:
+            return False
+        found = self._decider.recheck(data, planned, self._drawdown(), self._sent_before(planned[0].due_at))
+        if found.halt is not None:
+            with self._pool.connection() as connection:
+                halt(connection, self._identity.portfolio_id, found.halt, "risk rule")
+            self._watcher.halted(self._identity, found.halt)
+            self._gateway.cancel(data.orders, "halted")
+            return True
+        self._gateway.end(planned, found.refused)
+        return bool(found.refused)
+
     def _has_begun(self, window: Window) -> bool:
         """Whether there is a bar that counts."""
         if not len(window.signal):
             return False
         since = self.assignment.since
         return since is None or bool(window.timeline.session[-1] >= np.datetime64(since, "D"))
+
+    def is_complete(self, data: StrategyData) -> bool:
+        """Whether the newest bar can be acted on: all tickers have it that had the one before, or it is late by now."""
+        closes = data.window.trade.close
+        if self._patience <= timedelta(0) or len(closes) < 2:
+            return True
+        is_late = data.now >= moment(data.window.timeline.available[-1]) + self._patience
+        return is_late or not bool((np.isnan(closes[-1]) & ~np.isnan(closes[-2])).any())
 
     def get_data(self) -> StrategyData:
         """Market window, cash and positions, latest valuation, and the journal, in one read-only transaction.
@@ -159,7 +210,10 @@ class Worker:
                 valuation = read_latest_valuation(connection, portfolio_id)
                 halts = halts_in_force(connection, portfolio_id)
             window = market.window(assignment.tickers, assignment.lookback)
-            return StrategyData(now, window, state, valuation, orders, last, halts[0].reason if halts else None)
+            last_closes = market.last_closes(assignment.tickers)
+            is_cancelling = any(not each.keep_orders for each in halts)
+            reason = halts[0].reason if halts else None
+            return StrategyData(now, window, state, valuation, orders, last, reason, is_cancelling, last_closes)
 
         self._data = retry(once)
         return self._data
@@ -168,7 +222,7 @@ class Worker:
         """Take back every order that has not ended; those that are still open then."""
         self._gateway.cancel(self.get_data().orders, reason)
         self._gateway.settle(self.get_data().orders)
-        return self.get_data().orders
+        return self._live_orders()
 
     def liquidate(self) -> str:
         """Take back every order, then sell (or buy back) all that is held; what was done, in words.
@@ -199,8 +253,9 @@ class Worker:
         decision = journal.Decision(
             portfolio_id, due_at, data.now, data.now + _LIQUIDATION_HOLDS, {}, intents=intents, kind="liquidation"
         )
-        journal.decide(self._pool, decision, self._guard)
-        self._gateway.send(self.get_data().orders)
+        if not journal.decide(self._pool, decision, self._guard):
+            raise BookingError(f"portfolio {portfolio_id} has decided for {due_at} already; liquidate again")
+        self._gateway.send(self._live_orders())
         return f"{len(intents)} orders sent that close every position; they fill when the market trades"
 
     # Value.
@@ -213,7 +268,8 @@ class Worker:
             return
         panel = data.window.trade
         closes = Account(panel, self.assignment.terms, len(panel)).closes[-1].tolist()
-        marks = {ticker: Mark(_exact(close)) for ticker, close in zip(panel.tickers, closes, strict=True) if close}
+        known = {**data.last_closes, **{t: close for t, close in zip(panel.tickers, closes, strict=True) if close}}
+        marks = {ticker: Mark(_exact(close)) for ticker, close in known.items()}
         valuation = value(self._pool, self._identity.portfolio_id, marks, self._lots, self._booking_clock(), bar)
         self._watcher.valued(self._identity, valuation)
 
@@ -221,13 +277,17 @@ class Worker:
 
     def _decide(self, data: StrategyData) -> None:
         """Ask the strategy, commit what it wants, take back and send."""
-        decision = self._decider.decide(data, self._drawdown(), self._sent_lately(data))
+        sent_before = self._sent_before(self._decider.due_at(data))
+        decision = self._decider.decide(data, self._drawdown(), sent_before)
         if not journal.decide(self._pool, decision, self._guard):
             return
         self._watcher.decided(self._identity, decision, self._decider.missed(data))
         if decision.intents or decision.cancels:
-            self._gateway.settle([order for order in self._live_orders() if order.cancel_reason is not None])
-            self._gateway.send(self._live_orders())
+            orders = self._live_orders()
+            if any(order.cancel_reason is not None for order in orders):
+                self._gateway.settle(orders)
+                orders = self._live_orders()
+            self._gateway.send(orders)
 
     def _live_orders(self) -> tuple[LiveOrder, ...]:
         with self._pool.connection() as connection:
@@ -241,11 +301,10 @@ class Worker:
             self._returns.catch_up(connection, self._identity.portfolio_id)
         return self._returns.drawdown
 
-    def _sent_lately(self, data: StrategyData) -> int:
-        """Orders of the minute before the decision."""
+    def _sent_before(self, due_at: datetime) -> int:
+        """Orders of the minute before a decision; looked up only where rules may ask for it."""
         if not self.assignment.rules:
             return 0
-        due_at = self._decider.due_at(data)
         asked = {"portfolio_id": self._identity.portfolio_id, "after": due_at - timedelta(minutes=1), "before": due_at}
         with self._pool.connection() as connection:
             row = fetch_one(connection, "orders_decided", asked)
