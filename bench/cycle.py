@@ -1,0 +1,161 @@
+"""A live cycle's SQL: recorded from the engine, kept in ``cycle.sql`` as a pgbench script, and run by bare psycopg2.
+
+    python bench/cycle.py URL --first 2000 --portfolios 300 --threads 300 --connections 6 --cycles 3 --base 0 --after 0
+
+runs the script by as many threads over a queue of connections and prints seconds and processor seconds as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import queue
+import re
+import resource
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from framework.db.pool import Pool
+from framework.db.types import Connection
+
+FILE = Path(__file__).with_name("cycle.sql")
+Sent = tuple[str, Any]
+
+_HEADER = """\
+-- What the engine sends in one cycle without orders; written and checked by bench/live.py. To be run by pgbench with
+-- -D first= and portfolios= (whose books), base= (a number that no earlier run has used) and after= (newest trade id).
+\\set base :base + 6
+\\set n :base + :client_id
+\\set p :first + mod(:n, :portfolios)
+"""
+_MONEY = "1234567.891234"
+_HASH = "'0123456789abcdef0123456789abcdef'"
+_AT = "to_timestamp(:n)"
+#: What differs between cycles, by parameter; everything else stands in the script as the engine sends it.
+_TEMPLATES = {
+    "portfolio_id": "'bench-:p'",
+    "portfolio_ids": "ARRAY['bench-:p']",
+    "lease_name": "'portfolio:bench-:p'",
+    "after": ":after",
+    "since": "'2000-01-03'::date",
+    **dict.fromkeys(("due_at", "bar_timestamp", "valid_until", "timestamp"), _AT),
+    **dict.fromkeys(("notional", "equity", "realised", "unrealised", "income"), _MONEY),
+    "costs": f"2 * {_MONEY}",  # so that the parts add up
+    **dict.fromkeys(("window_hash", "config_hash", "code_hash"), _HASH),
+}
+
+
+class SpyPool(Pool):
+    """A pool that writes down, per thread, what is sent while ``sent`` is not None."""
+
+    sent: dict[str, list[Sent]] | None = None
+
+    def get_connection(self) -> Connection:
+        """As the pool's; its cursors write down what they send."""
+        connection = super().get_connection()
+        sent = self.sent
+        connection.cursor_factory = None if sent is None else _spy(sent)
+        return connection
+
+
+def _spy(sent: dict[str, list[Sent]]) -> type[Cursor]:
+    class Spy(Cursor):
+        def execute(self, query: Any, parameters: Any = None) -> None:
+            sent.setdefault(threading.current_thread().name, []).append((query, parameters))
+            super().execute(query, parameters)
+
+    return Spy
+
+
+def as_script(connection: Connection, sent: Sequence[Sent]) -> str:
+    """What was sent in one cycle, as a pgbench script."""
+    with connection.cursor() as cursor:
+        lines = [_as_text(cursor, query, parameters) for query, parameters in sent]
+    return _HEADER + "".join(f"{line};\n" for line in lines)
+
+
+def _as_text(cursor: Any, query: str, parameters: Mapping[str, Any] | None) -> str:
+    text = query
+    for name in set(re.findall(r"%\((\w+)\)s", query)):
+        assert parameters is not None
+        value = _TEMPLATES.get(name) or cursor.mogrify("%s", (parameters[name],)).decode()
+        text = text.replace(f"%({name})s", value)
+    # pgbench sends what stands between `;` at once, in one message where it is `\;`.
+    return text.replace("%%", "%").replace(";", " \\;")
+
+
+def statements() -> list[str]:
+    """What is sent, one message each, with ``\\0p``, ``\\0n`` and ``\\0after`` in it."""
+    text = "\n".join(line for line in FILE.read_text().splitlines() if not line.startswith(("--", "\\set")))
+    text = re.sub(r"(?<!:):(p|n|after)\b", r"\0\1", text)
+    return [part.replace(" \\;", ";").strip() for part in re.split(r"(?<!\\);\n", text + "\n") if part.strip()]
+
+
+def bare(url: str, asked: argparse.Namespace) -> dict[str, float]:
+    """Run the script by threads that share some connections through a queue, as simply as that can be done."""
+    texts = [text.replace("\0after", str(asked.after)) for text in statements()]
+    free: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    for _ in range(asked.connections):
+        connection = psycopg2.connect(url)
+        connection.autocommit = True
+        free.put(connection)
+    ready = threading.Barrier(asked.threads + 1)
+
+    def work(thread: int) -> None:
+        try:
+            cycles(thread)
+        except BaseException:  # noqa: BLE001  # whatever it is, it is shown
+            traceback.print_exc()
+            os._exit(1)  # the others would wait for its connection
+
+    def cycles(thread: int) -> None:
+        own = range(asked.first + thread, asked.first + asked.portfolios, asked.threads)
+        ready.wait()
+        for cycle in range(asked.cycles):
+            for portfolio in own:
+                connection = free.get()
+                cursor = connection.cursor()
+                for text in texts:
+                    cursor.execute(text.replace("\0p", str(portfolio)).replace("\0n", str(asked.base + cycle)))
+                    if cursor.description:
+                        cursor.fetchall()
+                free.put(connection)
+
+    threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(asked.threads)]
+    for thread in threads:
+        thread.start()
+    ready.wait()
+    began, worked = time.perf_counter(), cpu_seconds()
+    for thread in threads:
+        thread.join()
+    return {"seconds": time.perf_counter() - began, "cpu_seconds": cpu_seconds() - worked}
+
+
+def cpu_seconds() -> float:
+    """Of this process, so far."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def main() -> int:
+    """Run the script, print what it took."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("url")
+    for name in ("first", "portfolios", "threads", "connections", "cycles", "base", "after"):
+        parser.add_argument(f"--{name}", type=int, required=True)
+    asked = parser.parse_args()
+    print(json.dumps(bare(asked.url, asked)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
