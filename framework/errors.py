@@ -10,6 +10,7 @@
     ├── DatabaseError                exit 1
     │   ├── DatabaseUnavailable      exit 1   down, refused, or gone in the middle
     │   ├── DatabaseConflict         exit 1   two transactions got in each other's way; doing it again helps
+    │   ├── DatabaseBusy             exit 1   a lock held for too long, or no room; it goes on later
     │   ├── DatabaseNotReady         exit 2   too old, read-only, or not upgraded
     │   ├── MigrationError           exit 1   a migration failed, or a file of one has changed
     │   ├── EmbeddedServerError      exit 1   the embedded server cannot start or be reached
@@ -41,6 +42,7 @@ __all__ = [
     "BrokerUnavailable",
     "ConfigError",
     "DataError",
+    "DatabaseBusy",
     "DatabaseConflict",
     "DatabaseError",
     "DatabaseNotReady",
@@ -108,6 +110,10 @@ class DatabaseUnavailable(DatabaseError):
 
 class DatabaseConflict(DatabaseError):
     """A deadlock or a serialization failure: the server rolled this transaction back in favour of another."""
+
+
+class DatabaseBusy(DatabaseError):
+    """The server cannot do it at this moment: somebody holds a lock for too long, or it has run out of room."""
 
 
 class DatabaseNotReady(DatabaseError):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 
-from framework.books.journal import Decision, Intent, LiveOrder
+from framework.books.journal import Decision, Intent, LiveOrder, read_live_orders
 from framework.books.open import Identity, open_portfolio
 from framework.books.opening import book_opening
 from framework.books.state import read_latest_valuation, read_state
@@ -55,6 +55,11 @@ class LiveRun:
         self._counts: dict[str, dict[str, int]] = {
             portfolio.id: {"trades": 0, "decisions": 0, "failures": 0} for portfolio in plan.config.portfolios
         }
+        if plan.broker.real_money:
+            raise ConfigError(
+                f"broker {plan.config.broker.name!r} moves real money, which mode paper never does; use the broker "
+                "'paper', or mode live"
+            )
         if plan.source.price_kind() == "adjusted":
             raise ConfigError(
                 f"data source {plan.source.key()!r} gives adjusted prices, which nobody ever traded at: mode paper "
@@ -130,11 +135,13 @@ class LiveRun:
                     self._announce(f"Opened portfolio {portfolio.id} with {cash:,.2f} {portfolio.currency}")
             with self._database.pool.connection() as connection:
                 state = read_state(connection, portfolio.id)
-            orphans = [ticker for ticker, held in state.positions.items() if held and ticker not in portfolio.tickers]
+                orders = read_live_orders(connection, portfolio.id)
+            known = {ticker for ticker, held in state.positions.items() if held} | {order.ticker for order in orders}
+            orphans = sorted(known - set(portfolio.tickers))
             if orphans:
                 raise BookingError(
-                    f"portfolio {portfolio.id} holds {', '.join(orphans)}, which the config does not name; add them "
-                    "to its tickers (the strategy may exit them), so that they can be valued"
+                    f"portfolio {portfolio.id} holds, or has open orders in, {', '.join(orphans)}, which the config "
+                    "does not name; add them to its tickers (the strategy may exit them), so that they can be valued"
                 )
 
     def _note_actions(self) -> None:
@@ -154,9 +161,12 @@ class LiveRun:
 
         plan, config = self._plan, self._plan.config
         settings = Settings(
-            config.engine.lease_seconds, config.engine.send_timeout_seconds, config.engine.max_consecutive_failures
+            config.engine.lease_seconds,
+            config.engine.send_timeout_seconds,
+            config.engine.max_consecutive_failures,
+            config.engine.bar_patience_seconds,
         )
-        watcher = Watcher(self._filled, self._ended, self._decided)
+        watcher = Watcher(self._filled, self._ended, self._decided, halted=self._halted)
         return LiveEngine(
             config.name,
             __version__,
@@ -167,7 +177,7 @@ class LiveRun:
             Coming(config.calendar, config.interval, plan.source.settle),
             self.clock,
             settings,
-            Events(watcher, self._cycled, self._failed, self._commanded),
+            Events(watcher, self._cycled, self._failed, self._commanded, self._waiting),
         )
 
     # What the engine's threads tell; shown on the calling thread.
@@ -209,9 +219,7 @@ class LiveRun:
         if missed:
             self._line(name, f"missed {missed} moments of its schedule; decided on {decision.bar_timestamp:%Y-%m-%d}")
         if decision.halted_by is not None:
-            self._line(name, f"HALTED by {decision.halted_by}; engine resume {name} lets it trade again")
-            halt = decision.halted_by
-            self._later(lambda: self._plan.manager.notify("portfolio_halted", portfolio_id=name, reason=halt))
+            self._halted(identity, decision.halted_by)
         for intent in decision.intents:
             asked = (
                 f"{intent.side} {'' if intent.quantity is None else f'{intent.quantity.normalize():f} '}{intent.ticker}"
@@ -227,6 +235,18 @@ class LiveRun:
                         reason=intent.reason,
                     )
                 )
+
+    def _halted(self, identity: Identity, reason: str) -> None:
+        name = identity.portfolio_id
+        self._line(name, f"HALTED by {reason}; engine resume {name} lets it trade again")
+        self._later(lambda: self._plan.manager.notify("portfolio_halted", portfolio_id=name, reason=reason))
+
+    def _waiting(self, portfolio_ids: tuple[str, ...], holder: str, seconds: float) -> None:
+        text = (
+            f"Waiting for {', '.join(portfolio_ids)}: engine {holder} holds them. If it does not live any more, they "
+            f"are taken over in {seconds:.0f} s; before that, two engines might trade them at once"
+        )
+        self._later(lambda: self._announce(text))
 
     def _cycled(self, portfolio_id: str, data: StrategyData) -> None:
         self._later(lambda: self._plan.manager.notify("cycle_finished", portfolio_id=portfolio_id, time=data.now))

@@ -146,8 +146,8 @@ class Plan:
             trade_adjusted=trade_adjusted,
         )
 
-    def assignment(self, portfolio: Portfolio, identity: Identity) -> Assignment:
-        """A portfolio as a worker of the live engine runs it."""
+    def assignment(self, portfolio: Portfolio, identity: Identity, broker: Broker | None = None) -> Assignment:
+        """A portfolio as a worker of the live engine runs it, at the config's broker or another one."""
         from framework.engine.decider import Assignment
 
         return Assignment(
@@ -159,7 +159,7 @@ class Plan:
             schedule=portfolio.schedule,
             lookback=self.warmup_bars(portfolio) + 1,
             terms=self._terms(portfolio),
-            broker=self.broker,
+            broker=broker or self.broker,
             rules=self.risk(portfolio),
             decision_seconds=self.config.engine.decision_seconds,
             adopt_signal=portfolio.adopt_signal,
@@ -359,9 +359,14 @@ def _replay(plan: Plan, database: Database, done: list[_Simulated], progress: Pr
 def _assignments(plan: Plan) -> list[Assignment]:
     """The portfolios as a replay runs them."""
     from framework.books.open import Identity
+    from framework.engine.replay import PastBroker
 
     return [
-        plan.assignment(portfolio, Identity(portfolio.id, "replay", "simulated", portfolio.id, portfolio.currency))
+        plan.assignment(
+            portfolio,
+            Identity(portfolio.id, "replay", "simulated", portfolio.id, portfolio.currency),
+            PastBroker(plan.costs),
+        )
         for portfolio in plan.config.portfolios
     ]
 

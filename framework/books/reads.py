@@ -16,6 +16,8 @@ from framework.errors import BookingError
 
 #: How long a booking waits for another one of the same portfolio; one takes milliseconds.
 LOCK_SECONDS = 30
+#: A client that is silent for so long while it holds a lock loses its transaction: before others give up waiting.
+SILENCE_SECONDS = 15
 
 _BATCH = 20_000
 
@@ -98,7 +100,8 @@ def rows_after(connection: Connection, portfolio_id: str, last_id: int) -> Itera
 
 def _in_one_round_trip(connection: Connection, names: Sequence[str], parameters: Mapping[str, Any]) -> list[Row]:
     """Run statements one after the other, each on a snapshot of its own; the rows of the last one."""
-    statements = [f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'", *map(sql, names)]
+    settings = f"lock_timeout = '{LOCK_SECONDS}s'", f"idle_in_transaction_session_timeout = '{SILENCE_SECONDS}s'"
+    statements = [*(f"SET LOCAL {setting}" for setting in settings), *map(sql, names)]
     with translated(f"query {' and '.join(map(repr, names))}"), connection.cursor() as cursor:
         cursor.execute("; ".join(statements), parameters)
         return cursor.fetchall()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from framework.db.queries import fetch_all
+from framework.db.queries import fetch_all, fetch_one
 from framework.db.types import Connection
 
 
@@ -13,6 +13,10 @@ class ReturnIndex:
     """
 
     def __init__(self) -> None:
+        self._measured_from = 0
+        self._begin()
+
+    def _begin(self) -> None:
         self._last_id, self._equity, self._money_in = 0, 0.0, 0.0
         self._index = self._peak = 1.0
 
@@ -22,10 +26,20 @@ class ReturnIndex:
         return self._index / self._peak - 1.0
 
     def catch_up(self, connection: Connection, portfolio_id: str) -> None:
-        """Take in the valuations that were written since the last call."""
+        """Take in the valuations that were written since the last call.
+
+        Where a halt by a risk rule was ended, the peak is that of the valuations from there on.
+        """
+        row = fetch_one(connection, "measured_from", {"portfolio_id": portfolio_id})
+        measured_from = 0 if row is None else int(row[0])
+        if measured_from != self._measured_from:
+            self._measured_from = measured_from
+            self._begin()
         asked = {"portfolio_id": portfolio_id, "after": self._last_id}
         for row_id, equity, profit in fetch_all(connection, "valuations_after", asked):
             self.add(float(equity), float(equity - profit))
+            if row_id <= measured_from:
+                self._peak = self._index
             self._last_id = row_id
 
     def add(self, equity: float, money_in: float) -> None:

@@ -69,6 +69,21 @@ def loaded_config(path: Path, overrides: Sequence[str] | None) -> Iterator[Loade
         raise RunInterruptedError(str(interrupt)) from interrupt
 
 
+class Teller:
+    """Tells what happens, a line each, on stderr. A full disk or a closed pipe there must not stop what trades."""
+
+    def __init__(self) -> None:
+        #: Lines that could not be written.
+        self.lost = 0
+
+    def __call__(self, line: str) -> None:
+        """Write a line, if that can be done."""
+        try:
+            typer.echo(line, err=True)
+        except OSError:
+            self.lost += 1
+
+
 def print_json(document: Any) -> None:
     """One JSON document on stdout."""
     typer.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import logging
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from typing import Annotated, Any
@@ -43,6 +45,10 @@ COMMANDS = {
     "audit": Command("framework.cli.audit:audit", "Prove the books by replay; name the first wrong row."),
     "db": Command("framework.cli.db:db_app", "The database: upgrade, status, url, stop, backup, restore."),
 }
+
+
+#: The disk behind stdout or stderr is full, or broken.
+_NO_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def run_command(arguments: Sequence[str]) -> int:
@@ -101,11 +107,15 @@ def _explain(error: Exception, debug: bool, formatter: SafeFormatter) -> int:
             return 2  # a group without its command: the help has been shown
         path = getattr(getattr(error, "ctx", None), "command_path", "engine")
         text, status = f"{error.format_message()} (`{path} --help` shows what is allowed)", 2
+    elif isinstance(error, OSError) and error.errno in _NO_OUTPUT:
+        text, status = f"the output could not be written ({error.strerror}); what the command did is done", 1
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries it again at its exit
     else:
         text, status = f"unexpected {type(error).__name__}: {error}", 1
         if not debug:
             text += "; this is a bug: the same command with --debug shows where"
-    typer.echo(f"engine: {formatter.redact(text)}", err=True)
+    with suppress(OSError):  # stderr may be what cannot be written
+        typer.echo(f"engine: {formatter.redact(text)}", err=True)
     return status
 
 

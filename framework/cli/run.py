@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from framework.cli.common import ConfigArgument, JsonOption, SetOption, loaded_config, print_json
+from framework.cli.common import ConfigArgument, JsonOption, SetOption, Teller, loaded_config, print_json
 from framework.cli.progress import Report, progress_bar
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def _trade(loaded: LoadedConfig, progress: Report, json: bool) -> None:
     from framework import app
     from framework.report.endings import as_document, show_endings
 
+    tell = Teller()
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
 
     def started(stop: Callable[[], None]) -> None:
@@ -59,10 +60,12 @@ def _trade(loaded: LoadedConfig, progress: Report, json: bool) -> None:
             signal.signal(each, ask)
 
     try:
-        endings = app.trade(loaded, progress, lambda line: typer.echo(line, err=True), started)
+        endings = app.trade(loaded, progress, tell, started)
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+    if tell.lost:
+        tell(f"Note: {tell.lost} lines could not be written here; the books have all that they told")
     if json:
         print_json(as_document(endings))
     else:

@@ -199,6 +199,8 @@ class EngineSection(Part):
     send_timeout_seconds: Annotated[Real, Field(gt=0, le=600)] = 10.0
     #: A portfolio stops after so many failed cycles in a row.
     max_consecutive_failures: Annotated[Whole, Field(ge=1)] = 5
+    #: How long a bar that other tickers have already is waited for, by the real clock.
+    bar_patience_seconds: Annotated[Real, Field(ge=0, le=3600)] = 30.0
     #: A strategy that takes longer to decide is not heard.
     decision_seconds: Annotated[Real, Field(gt=0)] = 60.0
 

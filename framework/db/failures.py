@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import psycopg2
 
-from framework.errors import DatabaseConflict, DatabaseError, DatabaseNotReady, DatabaseUnavailable
+from framework.errors import DatabaseBusy, DatabaseConflict, DatabaseError, DatabaseNotReady, DatabaseUnavailable
 
 # Class 08 is "connection exception"; these say that the server ends the session or is not up yet.
 _SERVER_LEAVES = {"57P01", "57P02", "57P03", "57P05", "25P03"}
@@ -38,6 +38,10 @@ def translate(error: psycopg2.Error, what: str) -> DatabaseError:
         return DatabaseUnavailable(f"{what}: the connection to the database was lost ({text})")
     if error.pgcode in _IN_EACH_OTHERS_WAY:
         return DatabaseConflict(f"{what}: given up in favour of another transaction ({text}); try again")
+    if error.pgcode == "55P03":
+        return DatabaseBusy(f"{what}: another transaction holds what it needs, for too long ({text}); try again")
+    if (error.pgcode or "").startswith("53"):  # disk, memory or connections have run out
+        return DatabaseBusy(f"{what}: the server has no room ({text}); make some, and it goes on")
     if error.pgcode == "25006":
         return DatabaseNotReady(f"{what}: the database is read-only ({text}); use a primary server that accepts writes")
     if error.pgcode == "42P01":

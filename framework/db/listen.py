@@ -27,14 +27,7 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0
 LONGEST_SLEEP_SECONDS = 3600.0
-# A peer that vanished without a word is noticed within about a minute; a connection attempt takes 5 s at most.
-_CONNECTION = {
-    "keepalives": "1",
-    "keepalives_idle": "30",
-    "keepalives_interval": "10",
-    "keepalives_count": "3",
-    "connect_timeout": "5",
-}
+_CONNECTION = {"connect_timeout": "5"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -351,6 +351,11 @@ def connect_string(url: str) -> str:
         "application_name": "portfolio-engine",
         "connect_timeout": str(CONNECT_TIMEOUT_SECONDS),
         "client_encoding": "UTF8",
+        # A peer that vanished without a word is noticed within about a minute.
+        "keepalives_idle": "30",
+        "keepalives_interval": "10",
+        "keepalives_count": "3",
+        "tcp_user_timeout": "60000",
     }
     parts: dict[str, str] = parse_dsn(url)
     return make_dsn(**(defaults | parts))

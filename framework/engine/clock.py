@@ -187,18 +187,23 @@ class SimulatedClock:
         moments = [sleeper.until for sleeper in self._sleepers if sleeper.until is not None]
         # Who waits for no moment waits for somebody outside, a lease say: time stands still until he has it.
         is_ready = len(moments) == len(self._sleepers) and bool(moments)
-        if not is_ready or not all(sleeper.is_waiting and not sleeper.is_woken for sleeper in self._sleepers):
+        if not is_ready or not all(map(self._is_asleep, self._sleepers)):
             self._moving = None
             self._changed.wait()
             return
         coming = min(moments)
         if coming > self._end:
             self._is_over = True
-        elif coming <= self._now or self._pass_time(coming):
-            self._now, self._moving = max(self._now, coming), None
+        elif self._pass_time(coming):
+            self._now, self._moving = coming, None
         else:
             return
         self._changed.notify_all()
+
+    def _is_asleep(self, sleeper: _SimulatedSleeper) -> bool:
+        """Whether it waits for what is still to come; one whose moment has come works, or is about to."""
+        has_come = sleeper.until is not None and sleeper.until <= self._now
+        return sleeper.is_waiting and not sleeper.is_woken and not has_come
 
     def _pass_time(self, coming: datetime) -> bool:
         """Let real time pass; whether the moment has come."""

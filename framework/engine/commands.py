@@ -19,6 +19,7 @@ from framework.db.pool import Pool
 from framework.db.queries import Row, execute, fetch_all
 from framework.db.types import Connection
 from framework.engine.leases import Leases, portfolio_lease
+from framework.engine.status import storable
 
 CHANNEL = "engine_commands"
 
@@ -102,7 +103,7 @@ def answer(connection: Connection, command: Command, text: str, *, failed: bool 
         "taken_by": command.taken_by,
         "taken_epoch": command.taken_epoch,
         "state": "failed" if failed else "done",
-        "answer": text,
+        "answer": storable(text),
     }
     return execute(connection, "answer_command", asked) == 1
 

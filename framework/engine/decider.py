@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from decimal import localcontext
 
 import numpy as np
 
@@ -153,10 +154,11 @@ class Decider:
         desk = Desk(seen.window, assignment.terms, seen.state, seen.orders, self._coming.last_of_session(clock))
         review = self._review(desk, seen, drawdown, orders_last_minute)
         began = time.monotonic()
-        with self._named(bar):
+        with self._named(bar), localcontext():  # whatever it does to Decimal is over with it
             state = self._ask(desk, seen)
         is_late = time.monotonic() - began > assignment.decision_seconds
-        desk.close(review)
+        with localcontext():
+            desk.close(review)
         valid_until = self._coming.valid_until(assignment.schedule, clock)
         is_late = is_late or self._clock() >= valid_until
         decision = journal.Decision(
@@ -276,7 +278,7 @@ class _Naming:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, EngineError):
             raise type(error)(f"{self._where}: {error}") from error
-        if isinstance(error, Exception):
+        if error is not None:  # SystemExit as well: a strategy ends its portfolio at most
             raise StrategyError(f"{self._where} failed: {type(error).__name__}: {error}") from error
 
 
@@ -296,5 +298,5 @@ def _cut(data: StrategyData, rows: int) -> StrategyData:
 
 
 def _row_of(window: Window, at: datetime) -> int:
-    """The row of a bar in the window; 0 where it lies before."""
-    return int(np.searchsorted(window.timeline.timestamps, stamp(at)))
+    """The row of a bar in the window; -1 where it lies before."""
+    return int(np.searchsorted(window.timeline.timestamps, stamp(at), side="right")) - 1

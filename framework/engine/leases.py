@@ -129,6 +129,13 @@ class Leases:
             self._held.update(taken)
         return taken
 
+    def holders(self, names: Iterable[str]) -> dict[str, tuple[str, float]]:
+        """Who holds these leases, by name, and for how many seconds one has to wait for them at most."""
+        asked = {"names": sorted(set(names)), "send_timeout_seconds": self.send_timeout_seconds}
+        with self._pool.connection() as connection:
+            rows = fetch_all(connection, "lease_holders", asked)
+        return {name: (holder, max(0.0, seconds)) for name, holder, seconds in rows}
+
     def renew(self) -> tuple[Lease, ...]:
         """Keep everything that is held, by one statement; to be called every third of the ttl.
 

@@ -29,6 +29,8 @@ from framework.errors import DatabaseUnavailable, EngineError
 log = logging.getLogger(__name__)
 
 _PATIENCE_SECONDS = 30.0
+#: How often an engine tells how it is.
+_TELL_SECONDS = 2.0
 
 
 class LiveEngine:
@@ -73,6 +75,7 @@ class LiveEngine:
             for assignment in assignments
         }
         self._stop = threading.Event()
+        self._waited_for: set[str] = set()
 
     def run(self, idle: Callable[[], None] = lambda: None) -> bool:
         """Run until stopped; ``idle`` is called on this thread several times a second. It never runs SQL itself.
@@ -119,19 +122,22 @@ class LiveEngine:
     # Heartbeat: leases, status, the database's time.
 
     def _beat(self) -> None:
-        is_registered = False
+        is_registered, renew_at = False, 0.0
         while not self._stop.is_set():
             try:
                 if not is_registered:
                     with self._own.connection() as connection:
                         register_engine(connection, self.holder, self._version, self._name)
                     is_registered = True
-                self._renew()
-            except EngineError as error:
-                log.warning("heartbeat: %s", error)
+                if time.monotonic() >= renew_at:
+                    self._renew()
+                    renew_at = time.monotonic() + self._pause()
+                self._tell()
+            except Exception as error:  # without a heartbeat all leases would be lost
+                log.warning("heartbeat: %s", error, exc_info=not isinstance(error, EngineError))
                 self._stop.wait(1.0)
                 continue
-            self._stop.wait(self._pause())
+            self._stop.wait(min(_TELL_SECONDS, max(0.0, renew_at - time.monotonic())))
         self._leave()
 
     def _pause(self) -> float:
@@ -155,10 +161,26 @@ class LiveEngine:
                 lease = taken.get(runner.lease_name)
                 if lease is not None:
                     runner.hold(lease)
-        with self._own.connection() as connection:
-            row = fetch_one(connection, "database_time")
-            if row is not None and isinstance(self._clock, RealClock):
+            self._say_who_holds([name for name in wanted if name not in taken])
+        if isinstance(self._clock, RealClock):
+            with self._own.connection() as connection:
+                row = fetch_one(connection, "database_time")
+            if row is not None:
                 self._clock.adjust(row[0])
+
+    def _say_who_holds(self, names: list[str]) -> None:
+        """Tell, once for each engine, whose portfolios have to be waited for."""
+        others: dict[str, dict[str, float]] = {}
+        for name, (holder, seconds) in (self._leases.holders(names) if names else {}).items():
+            if holder not in self._waited_for:
+                others.setdefault(holder, {})[name.removeprefix("portfolio:")] = seconds
+        for holder, portfolios in others.items():
+            self._waited_for.add(holder)
+            self._events.waiting(tuple(portfolios), holder, max(portfolios.values()))
+
+    def _tell(self) -> None:
+        """Tell how all is, and see what operators ask."""
+        with self._own.connection() as connection:
             mine = [runner.status() for runner in self._runners.values() if runner.lease is not None]
             write_status(connection, self.holder, mine)
             self._take(connection)
@@ -185,10 +207,8 @@ class LiveEngine:
     # Notifications and commands.
 
     def _listen(self) -> None:
-        try:
-            listener = Listener(self._url, ("engine_bars", "engine_commands"))
-        except DatabaseUnavailable as error:
-            log.warning("no notifications, bars and commands are looked for now and then: %s", error)
+        listener = self._listener()
+        if listener is None:
             return
         try:
             while not self._stop.is_set():
@@ -202,6 +222,16 @@ class LiveEngine:
         finally:
             listener.close()
 
+    def _listener(self) -> Listener | None:
+        """Connected, however long that takes; ``None``: the engine stops. Until then bars and commands are polled."""
+        while not self._stop.is_set():
+            try:
+                return Listener(self._url, ("engine_bars", "engine_commands"))
+            except DatabaseUnavailable as error:
+                log.warning("no notifications yet, bars and commands are looked for now and then: %s", error)
+                self._stop.wait(5.0)
+        return None
+
     def _take_safely(self) -> None:
         try:
             with self._own.connection() as connection:
@@ -211,4 +241,12 @@ class LiveEngine:
 
     def _take(self, connection: Connection) -> None:
         for command in commands.take(connection, self._leases, list(self._runners)):
-            self._runners[command.portfolio_id].order(command)
+            runner = self._runners[command.portfolio_id]
+            hangs = runner.hangs()
+            if hangs is None:
+                runner.order(command)
+                continue
+            # A halt is in force with its row; its thread takes the orders back when it comes back, or the next engine.
+            text = f"{hangs}. Open orders stay as they are until it returns, or the engine is started again"
+            commands.answer(connection, command, text, failed=True)
+            self._events.commanded(command, text)

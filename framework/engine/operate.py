@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from framework.books import journal
 from framework.db.pool import Pool
+from framework.db.queries import fetch_one
 from framework.db.types import Connection
 from framework.engine import commands
 from framework.engine.halts import Halt, halt, halts_in_force, resume
@@ -54,7 +56,7 @@ def halt_portfolios(
         halt(connection, portfolio_id, reason, by, keep_orders=keep_orders)
         asked = _ask(connection, "halt", portfolio_id, by, {"keep_orders": keep_orders}, timeout_seconds)
     return tuple(
-        answered or Outcome(each.portfolio_id, True, _unattended(each, keep_orders))
+        answered or Outcome(each.portfolio_id, True, _halt_unattended(pool, each, keep_orders))
         for each, answered in _answers(pool, asked, timeout_seconds, "halted", announce)
     )
 
@@ -141,11 +143,24 @@ def _outcome(command: commands.Command, overview: PortfolioOverview, waited_seco
     return Outcome(command.portfolio_id, command.state == "done", text, command.taken_by or overview.holder)
 
 
-def _unattended(overview: PortfolioOverview, keep_orders: bool) -> str:
-    if not overview.open_orders:
+def _halt_unattended(pool: Pool, overview: PortfolioOverview, keep_orders: bool) -> str:
+    """Take back what was never sent; what the broker has is cancelled by the next engine, which finds it noted."""
+    with pool.connection() as connection:
+        orders = journal.read_live_orders(connection, overview.portfolio_id)
+    if not orders:
         return "halted; no engine runs it, and it has no open orders"
-    fate = "they stay open" if keep_orders else "the engine that takes it over cancels them first"
-    return f"halted; no engine runs it; open orders: {overview.open_orders}, {fate}"
+    if keep_orders:
+        return f"halted; no engine runs it; open orders: {len(orders)}, they stay open"
+    reasons = {order.order_id: "halted" for order in orders if order.cancel_reason is None}
+    with pool.connection() as connection:
+        now = fetch_one(connection, "database_time")
+    assert now is not None
+    journal.cancel(pool, overview.portfolio_id, reasons, now[0])
+    planned = sum(order.state == "planned" for order in orders)
+    return (
+        f"halted; no engine runs it; orders never sent: {planned}, taken back; at the broker: {len(orders) - planned}, "
+        "the next engine that runs it cancels them before anything else"
+    )
 
 
 def _ended(overview: PortfolioOverview, ended: Sequence[Halt]) -> str:

@@ -28,6 +28,8 @@ from framework.engine.worker import Watcher
 from framework.errors import ParityError
 from framework.model.result import PortfolioResult
 from framework.model.timeline import moment
+from framework.trading.broker import Broker, BrokerAccount, Exchange
+from framework.trading.costs import Costs
 
 _CENT = Decimal("0.01")
 
@@ -40,6 +42,18 @@ class Replayed:
     trades: int
     cash: Decimal
     equity: Decimal
+
+
+class PastBroker(Broker):
+    """The broker of a replay, whichever the config names: nothing of the past is sent anywhere."""
+
+    def __init__(self, costs: Costs) -> None:
+        super().__init__()
+        self._costs = costs
+
+    def connect(self, exchange: Exchange) -> BrokerAccount:
+        """An account that fills as the simulator does."""
+        return exchange.paper_account(self._costs)
 
 
 def replay(

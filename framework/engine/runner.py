@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from framework.data.coming import Coming
 from framework.data.feed import Feed
 from framework.db.pool import Pool
+from framework.db.retry import retry
 from framework.db.types import Connection
 from framework.engine import commands
 from framework.engine.clock import Clock
@@ -21,15 +22,28 @@ from framework.engine.decider import Assignment, StrategyData
 from framework.engine.leases import Lease, portfolio_lease, require_lease
 from framework.engine.status import PortfolioStatus, State
 from framework.engine.worker import Watcher, Worker
-from framework.errors import BrokerUnavailable, DatabaseUnavailable, EngineError, LeaseLost, PoolTimeout
+from framework.errors import (
+    BrokerUnavailable,
+    DatabaseBusy,
+    DatabaseConflict,
+    DatabaseNotReady,
+    DatabaseUnavailable,
+    EngineError,
+    LeaseLost,
+    PoolTimeout,
+)
 
 log = logging.getLogger(__name__)
 
 #: Failures that say nothing about the portfolio: the engine waits until it can be reached again, however long.
-OUTAGES = (DatabaseUnavailable, PoolTimeout, BrokerUnavailable)
+OUTAGES = (DatabaseUnavailable, DatabaseBusy, DatabaseNotReady, DatabaseConflict, PoolTimeout, BrokerUnavailable)
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 30.0
+#: What a cycle takes at most besides its strategy, or it is said to hang.
+_GRACE_SECONDS = 5.0
 #: How often a late bar is looked for, where no notification comes.
 _POLL = timedelta(seconds=30)
+#: The same for one that other tickers have already.
+_SOON = timedelta(seconds=2)
 
 
 @dataclass(frozen=True)
@@ -40,11 +54,13 @@ class Settings:
         lease_seconds: until a lease that is not renewed expires.
         send_timeout_seconds: longest time that a request to a broker can be under way.
         max_consecutive_failures: of one portfolio's cycles; then it stops.
+        bar_patience_seconds: how long a bar that other tickers have is waited for, by a real clock.
     """
 
     lease_seconds: float = 30.0
     send_timeout_seconds: float = 10.0
     max_consecutive_failures: int = 5
+    bar_patience_seconds: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -58,6 +74,8 @@ class Events:
     cycled: Callable[[str, StrategyData], None] = lambda portfolio_id, data: None
     failed: Callable[[str, BaseException, bool], None] = lambda portfolio_id, error, stopped: None
     commanded: Callable[[Command, str], None] = lambda command, answer: None
+    #: Portfolios that another engine holds, its name, and how many seconds they have to be waited for at most.
+    waiting: Callable[[tuple[str, ...], str, float], None] = lambda portfolio_ids, holder, seconds: None
 
 
 class Runner:
@@ -78,6 +96,7 @@ class Runner:
         self.lease_name = portfolio_lease(self._name)
         self.lease: Lease | None = None
         self._clock, self._coming, self._settings, self._events = clock, coming, settings, events
+        self._decision_seconds = assignment.decision_seconds
         self._pool, self._sleeper = pool, clock.sleeper()
         self._worker = Worker(
             assignment,
@@ -89,6 +108,8 @@ class Runner:
             books_id,
             self._guard,
             events.watcher,
+            # A simulated clock stands still while bars are loaded: what is missing does not come.
+            timedelta(seconds=0 if clock.is_simulated else settings.bar_patience_seconds),
         )
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._status = PortfolioStatus(self._name, "starting", datetime.now(UTC))
@@ -116,7 +137,19 @@ class Runner:
 
     def status(self) -> PortfolioStatus:
         """How it is."""
-        return self._status
+        hangs = self.hangs()
+        return replace(self._status, reason=hangs) if hangs else self._status
+
+    def hangs(self) -> str | None:
+        """Words for a cycle that has not come to its end in time; ``None``: there is none."""
+        status = self._status
+        seconds = (datetime.now(UTC) - status.state_since).total_seconds()
+        if status.state != "deciding" or seconds <= self._decision_seconds + _GRACE_SECONDS:
+            return None
+        return (
+            f"the cycle has not returned for {seconds:.0f} s (decision_seconds: {self._decision_seconds:g}); what its "
+            "strategy decides is not sent any more"
+        )
 
     # The thread.
 
@@ -147,7 +180,7 @@ class Runner:
             self.lose()
             log.warning("portfolio %s: %s", self._name, error)
             return self._clock.now()
-        except Exception as error:  # noqa: BLE001  # plugin code runs in here: it stops this portfolio at most
+        except BaseException as error:  # noqa: BLE001  # plugin code runs in here: it stops this portfolio at most
             return self._failed(error)
         due = self._next(data)
         state: State = "halted" if data.halted_by is not None else "waiting"
@@ -166,9 +199,12 @@ class Runner:
     def _next(self, data: StrategyData) -> datetime:
         """When the next bar should be known; in real time also now and then, for what came late."""
         due = self._coming.next_bar(data.now)
-        return due if self._clock.is_simulated else min(due, self._clock.now() + _POLL)
+        if self._clock.is_simulated:
+            return due
+        poll = _POLL if self._worker.is_complete(data) else _SOON
+        return min(due, self._clock.now() + poll)
 
-    def _failed(self, error: Exception) -> datetime:
+    def _failed(self, error: BaseException) -> datetime:
         """Count a failure and wait; too many, and the portfolio stops."""
         is_outage = isinstance(error, OUTAGES)
         failures = self._status.consecutive_failures + (0 if is_outage else 1)
@@ -194,7 +230,7 @@ class Runner:
         try:
             self._obey()
         except EngineError as error:
-            log.warning("portfolio %s: a command failed: %s", self._name, error)
+            log.warning("portfolio %s: a command could not be answered: %s", self._name, error)
 
     def _obey(self) -> None:
         """Do what operators have asked for, and answer."""
@@ -204,9 +240,18 @@ class Runner:
                 text, failed = self._execute(command), False
             except EngineError as error:
                 text, failed = str(error), True
+            except Exception as error:  # a broker plugin's
+                log.warning("portfolio %s: %s failed", self._name, command.kind, exc_info=True)
+                text, failed = f"{type(error).__name__}: {error}", True
+            self._answer(command, text, failed)
+
+    def _answer(self, command: Command, text: str, failed: bool) -> None:
+        def once() -> None:
             with self._pool.connection() as connection:
                 commands.answer(connection, command, text, failed=failed)
-            self._events.commanded(command, text)
+
+        retry(once)
+        self._events.commanded(command, text)
 
     def _execute(self, command: Command) -> str:
         if command.kind == "liquidate":

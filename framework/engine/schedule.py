@@ -53,15 +53,16 @@ def gather_missed(weights: Floats, rows: NDArray[np.int64]) -> Floats:
 
     Args:
         weights: shape ``(T, N)``.
-        rows: the decision rows, rising.
+        rows: the decision rows, rising; −1: the first lies before all of them.
 
     Returns:
         shape ``(T, N)``, NaN outside of ``rows``; ``weights`` itself when every row from the first on decides.
     """
-    if len(rows) == 0 or (len(rows) == len(weights) - rows[0]):
+    if len(rows) == 0 or (rows[0] >= 0 and len(rows) == len(weights) - rows[0]):
         return weights
     out = np.full(weights.shape, np.nan)
-    out[rows[0]] = weights[rows[0]]
+    if rows[0] >= 0:
+        out[rows[0]] = weights[rows[0]]
     for before, row in pairwise(rows.tolist()):
         taken = weights[row].copy()
         for earlier in range(row - 1, before, -1):

@@ -150,4 +150,9 @@ def read_engines(connection: Connection, seen_within_seconds: float = SEEN_SECON
 
 
 def _short(text: str | None) -> str | None:
-    return text if text is None else " ".join(text.split())[:LONGEST_TEXT]
+    return text if text is None else storable(" ".join(text.split()))[:LONGEST_TEXT]
+
+
+def storable(text: str) -> str:
+    """A text of anybody's as PostgreSQL takes it: no NUL, no halves of characters."""
+    return text.encode("utf-8", "replace").decode().replace("\x00", "?")

@@ -147,7 +147,7 @@ class Worker:
         return data
 
     def _carry_on(self, data: StrategyData) -> StrategyData:
-        """Bring earlier orders up to date: settled with the broker, taken back under a halt, sent as far as they may."""
+        """Bring earlier orders up to date: settled with the broker, taken back under a halt, sent if they may be."""
         if data.is_cancelling:
             halted = [order for order in data.orders if not order.is_liquidation]
             if self._gateway.cancel(halted, "halted"):

@@ -164,7 +164,10 @@ def test_a_halt_needs_no_engine_and_says_what_happens_to_open_orders(engine, boo
 
 @pytest.mark.parametrize(
     ("options", "fate"),
-    [([], "the engine that takes it over cancels them first"), (["--keep-orders"], "they stay open")],
+    [
+        ([], "orders never sent: 1, taken back; at the broker: 1, the next engine that runs it cancels them before"),
+        (["--keep-orders"], "open orders: 2, they stay open"),
+    ],
 )
 def test_open_orders_without_an_engine(engine, books, options, fate):
     ask(
@@ -175,13 +178,16 @@ def test_open_orders_without_an_engine(engine, books, options, fate):
     ask(
         books,
         "INSERT INTO orders (order_id, portfolio_id, due_at, intent, ticker, side, quantity, state) "
-        "SELECT 'o', '1', due_at, 0, 'AAPL', 'BUY', 1, 'open' FROM decisions RETURNING 1",
+        "SELECT n || 'o', '1', due_at, n, 'AAPL', 'BUY', 1, (ARRAY['open', 'planned'])[n] "
+        "FROM decisions, generate_series(1, 2) AS n RETURNING 1",
     )
     done = engine("halt", "1", *options)
-    assert done.stdout == f"portfolio 1: halted; no engine runs it; open orders: 1, {fate}\n"
+    assert done.stdout.startswith(f"portfolio 1: halted; no engine runs it; {fate}")
     with books.connection() as connection:
         assert halts_in_force(connection, "1")[0].keep_orders is bool(options)
-    assert json.loads(engine("status", "--json").stdout)["portfolios"][0]["open_orders"] == 1
+    assert json.loads(engine("status", "--json").stdout)["portfolios"][0]["open_orders"] == (2 if options else 1)
+    states = ask(books, "SELECT state, cancel_reason FROM orders ORDER BY intent")
+    assert states == ([("open", None), ("planned", None)] if options else [("open", "halted"), ("ended", "halted")])
 
 
 def test_the_engine_that_runs_it_answers(engine, books):
