@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from framework.books.journal import Decision, Intent, LiveOrder, read_live_orders
 from framework.books.open import Identity, open_portfolio
-from framework.books.opening import book_opening
+from framework.books.opening import book_opening, booked_opening
 from framework.books.state import read_latest_valuation, read_state
 from framework.config.model import Portfolio
 from framework.data.adjust import refuse_splits
@@ -128,14 +128,21 @@ class LiveRun:
 
     def _open_books(self) -> None:
         for portfolio in self._plan.config.portfolios:
-            if portfolio.cash:
-                cash = price_decimal(Decimal(repr(portfolio.cash)))
-                at = self.clock.now() if self.clock.is_simulated else None
-                if book_opening(self._database.pool, portfolio.id, cash, at):
-                    self._announce(f"Opened portfolio {portfolio.id} with {cash:,.2f} {portfolio.currency}")
             with self._database.pool.connection() as connection:
                 state = read_state(connection, portfolio.id)
                 orders = read_live_orders(connection, portfolio.id)
+                opening = booked_opening(connection, portfolio.id)
+            cash = price_decimal(Decimal(repr(portfolio.cash or 0)))
+            if cash and state.cash is None:
+                at = self.clock.now() if self.clock.is_simulated else None
+                if book_opening(self._database.pool, portfolio.id, cash, at):
+                    self._announce(f"Opened portfolio {portfolio.id} with {cash:,.2f} {portfolio.currency}")
+            elif cash and cash != opening:
+                began = "without an opening deposit" if opening is None else f"with {opening:,.2f}"
+                self._announce(
+                    f"Note: portfolio {portfolio.id} was opened {began} and keeps its books; cash: {cash:,.2f} of the "
+                    "config is only for books that are empty"
+                )
             known = {ticker for ticker, held in state.positions.items() if held} | {order.ticker for order in orders}
             orphans = sorted(known - set(portfolio.tickers))
             if orphans:

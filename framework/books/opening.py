@@ -13,7 +13,15 @@ from framework.books.state import read_state
 from framework.db.pool import Pool
 from framework.db.queries import fetch_one
 from framework.db.retry import retry
+from framework.db.types import Connection
 from framework.errors import BookingError
+
+
+def booked_opening(connection: Connection, portfolio_id: str) -> Decimal | None:
+    """The opening deposit that is in the books; ``None``: there is none."""
+    key = opening_key(portfolio_id)
+    booked = rows_by_key(connection, [key]).get(key)
+    return None if booked is None else booked[1].notional
 
 
 def book_opening(pool: Pool, portfolio_id: str, cash: Decimal, clock: datetime | None = None) -> bool:

@@ -114,3 +114,12 @@ def test_a_run_in_three_parts_is_one_run(workspace, tmp_path, database):
     again, _ = workspace(PAPER, portfolios)
     assert again["portfolios"]["momentum"]["equity"] == found["portfolios"]["momentum"]["equity"]
     assert again["portfolios"]["momentum"]["trades"] == 0
+
+
+def test_the_cash_of_a_config_is_only_for_empty_books(workspace, database):
+    portfolios = portfolio("buy_and_hold", "whole")
+    first, said = workspace(PAPER, portfolios, "--set", "clock.end=2010-01-08")
+    assert "Opened portfolio buy_and_hold with 100,000.00 USD" in said
+    again, said = workspace(PAPER, portfolios, "--set", "clock.end=2010-01-08", "--set", "portfolios.0.cash=5")
+    assert "Note: portfolio buy_and_hold was opened with 100,000.00 and keeps its books; cash: 5.00" in said
+    assert again["portfolios"]["buy_and_hold"]["equity"] == first["portfolios"]["buy_and_hold"]["equity"]
