@@ -84,11 +84,11 @@ class Feed:
         self._lock = Lock()
         self._held = empty(final=adjusted_as_of is not None)
 
-    def deeper(self, bars: int) -> Feed:
-        """The same with longer windows: a feed of its own, for a single look further back."""
+    def deeper(self, tickers: Sequence[str], bars: int) -> Feed:
+        """The same for some tickers with longer windows: a feed of its own, for a single look further back."""
         return Feed(
             self._source,
-            self._tickers,
+            tickers,
             self._interval,
             self._calendar,
             self._mode,

@@ -109,7 +109,7 @@ class Runner:
             self._guard,
             events.watcher,
             # A simulated clock stands still while bars are loaded: what is missing does not come.
-            timedelta(seconds=0 if clock.is_simulated else settings.bar_patience_seconds),
+            0.0 if clock.is_simulated else settings.bar_patience_seconds,
         )
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._status = PortfolioStatus(self._name, "starting", datetime.now(UTC))

@@ -6,6 +6,7 @@ a worker that is killed and started again goes on from the books.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -67,7 +68,7 @@ class Worker:
         books_id: of these books.
         guard: makes sure that this engine may decide and send.
         watcher: is told what happens.
-        patience: how long the newest bar of some tickers is waited for, when others have it.
+        patience_seconds: how long the newest bar of some tickers is waited for, when others have it.
     """
 
     def __init__(
@@ -81,9 +82,11 @@ class Worker:
         books_id: str,
         guard: Guard | None = None,
         watcher: Watcher | None = None,
-        patience: timedelta = timedelta(0),
+        patience_seconds: float = 0.0,
     ) -> None:
-        self.assignment, self._patience = assignment, patience
+        self.assignment, self._patience_seconds = assignment, patience_seconds
+        #: The newest bar that some tickers lack, and since when (monotonic) it is waited for.
+        self._partial: tuple[datetime, float] | None = None
         self._identity, self._pool, self._feed, self._coming = assignment.identity, pool, feed, coming
         self._clock, self._booking_clock, self._books_id, self._guard = clock, booking_clock, books_id, guard
         self._watcher = watcher or Watcher()
@@ -117,7 +120,7 @@ class Worker:
         window, feed, rows = data.window, self._feed, self.assignment.lookback
         while len(window.timeline) >= rows and window.timeline.opens[0] > stamp(since):
             rows *= 4
-            feed = self._feed.deeper(rows)
+            feed = self._feed.deeper(tickers, rows)
             with self._pool.transaction(read_only=True, isolation="repeatable read") as connection:
                 window = feed.refresh(connection, data.now).window(tickers, rows)
         return Bars(window, self._coming.last_of_session(window.timeline))
@@ -186,12 +189,14 @@ class Worker:
         return since is None or bool(window.timeline.session[-1] >= np.datetime64(since, "D"))
 
     def is_complete(self, data: StrategyData) -> bool:
-        """Whether the newest bar can be acted on: all tickers have it that had the one before, or it is late by now."""
+        """Whether the newest bar can be acted on: all tickers have it that had the one before, or it was waited for."""
         closes = data.window.trade.close
-        if self._patience <= timedelta(0) or len(closes) < 2:
+        if not self._patience_seconds or len(closes) < 2 or not (np.isnan(closes[-1]) & ~np.isnan(closes[-2])).any():
             return True
-        is_late = data.now >= moment(data.window.timeline.available[-1]) + self._patience
-        return is_late or not bool((np.isnan(closes[-1]) & ~np.isnan(closes[-2])).any())
+        bar, now = moment(data.window.timeline.timestamps[-1]), time.monotonic()
+        if self._partial is None or self._partial[0] != bar:
+            self._partial = bar, now
+        return now - self._partial[1] >= self._patience_seconds
 
     def get_data(self) -> StrategyData:
         """Market window, cash and positions, latest valuation, and the journal, in one read-only transaction.
