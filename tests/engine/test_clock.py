@@ -28,7 +28,8 @@ def living(clock: Clock, *works: Callable[[], object]) -> Iterator[list[threadin
         yield threads
         assert ended(*threads), "a thread waits for ever"
     except BaseException:
-        clock.stop()
+        # From a thread of its own: one that spins under the clock's lock must not hold this one as well.
+        threading.Thread(target=clock.stop, daemon=True).start()
         raise
 
 
