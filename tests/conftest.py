@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import queue
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -54,27 +57,82 @@ def database_url(server: Embedded) -> str:
     return url_of_template
 
 
-_numbers = itertools.count(1)
+class Databases:
+    """Databases for tests, made ahead and dropped behind them, since both take longer than most tests.
 
+    Args:
+        server: where.
+    """
 
-@pytest.fixture
-def new_database(server: Embedded, database_url: str) -> Iterator[Callable[..., str]]:
-    """A function that makes one more database, migrated (or, ``empty=True``, without any table); gives its URL."""
-    made: list[str] = []
-    admin = server.admin_url()
+    def __init__(self, server: Embedded) -> None:
+        self._server, self._admin = server, server.admin_url()
+        self._numbers = itertools.count(1)
+        self._ready: queue.Queue[str] = queue.Queue(maxsize=3)
+        self._used: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._is_over = threading.Event()
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._make_ahead, self._drop_behind)]
+        for thread in self._threads:
+            thread.start()
 
-    def make(empty: bool = False) -> str:
-        name = f"test_{next(_numbers)}"
-        template = "template0" if empty else DATABASE
-        _sql(admin, "CREATE DATABASE {} TEMPLATE {} OWNER {}", name, template, APP)
-        made.append(name)
-        socket = locate(server.workspace).socket()
+    def take(self, empty: bool) -> str:
+        """The name of a fresh one: migrated, or without any table."""
+        return self._make("template0") if empty else self._ready.get(timeout=60)
+
+    def give_back(self, name: str) -> None:
+        """It is not needed any more."""
+        self._used.put(name)
+
+    def url(self, name: str) -> str:
+        """Of a database."""
+        socket = locate(self._server.workspace).socket()
         assert socket is not None
         return url(socket, APP, name)
 
+    def close(self) -> None:
+        """Before the server goes."""
+        self._is_over.set()
+        self._used.put(None)
+        for thread in self._threads:
+            thread.join(60)
+
+    def _make(self, template: str) -> str:
+        name = f"test_{next(self._numbers)}"
+        _sql(self._admin, "CREATE DATABASE {} TEMPLATE {} OWNER {}", name, template, APP)
+        return name
+
+    def _make_ahead(self) -> None:
+        while not self._is_over.is_set():
+            name = self._make(DATABASE)
+            while not self._is_over.is_set():
+                with contextlib.suppress(queue.Full):
+                    self._ready.put(name, timeout=0.5)
+                    break
+
+    def _drop_behind(self) -> None:
+        while (name := self._used.get()) is not None:
+            _sql(self._admin, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+@pytest.fixture(scope="session")
+def databases(server: Embedded, database_url: str) -> Iterator[Databases]:
+    """The stock of this test run."""
+    stock = Databases(server)
+    yield stock
+    stock.close()
+
+
+@pytest.fixture
+def new_database(databases: Databases) -> Iterator[Callable[..., str]]:
+    """A function that makes one more database, migrated (or, ``empty=True``, without any table); gives its URL."""
+    made: list[str] = []
+
+    def make(empty: bool = False) -> str:
+        made.append(databases.take(empty))
+        return databases.url(made[-1])
+
     yield make
     for name in made:
-        _sql(admin, "DROP DATABASE {} WITH (FORCE)", name)
+        databases.give_back(name)
 
 
 @pytest.fixture
