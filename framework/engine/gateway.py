@@ -86,13 +86,13 @@ class Gateway:
         sent = [order for order in orders if order.state != "planned"]
         if not sent:
             return False
-        ended: set[str] = set()
-        report, changed = self._collect(sent, ended)
+        booked = {order.order_id: order.filled for order in sent}
+        report, changed = self._collect(sent, booked)
         leaving = [order for order in sent if order.cancel_reason is not None and _is_there(order, report)]
         for order in leaving:
             self._account.cancel(order.order_id)
         if leaving:
-            report, _ = self._collect(sent, ended)
+            report, _ = self._collect(sent, booked)
             changed = True
         changed |= self._drop_wrongly_sized(orders, report)
         for order in sent:
@@ -203,16 +203,16 @@ class Gateway:
 
     # Booking.
 
-    def _collect(self, orders: Sequence[LiveOrder], ended: set[str]) -> tuple[Report, bool]:
+    def _collect(self, orders: Sequence[LiveOrder], booked: dict[str, Decimal]) -> tuple[Report, bool]:
         """Poll and book until nothing new comes; the last report, and whether anything was booked or ended.
 
-        ``ended`` are the orders that have ended already; those that do now are added.
+        ``booked`` are the shares booked so far of the orders that have not ended; it is kept up to date.
         """
         has_booked = False
         for _ in range(_MOST_POLLS):
             place = self._place()
             report = self._account.poll(place, [order.order_id for order in orders])
-            has_booked |= self._book(place, report, orders, ended)
+            has_booked |= self._book(place, report, orders, booked)
             if report.place == place or not report.executions:
                 break
         return report, has_booked
@@ -223,33 +223,36 @@ class Gateway:
             row = fetch_one(connection, "account_place", asked)
         return str(row[0]) if row else ""
 
-    def _book(self, place: str, report: Report, orders: Sequence[LiveOrder], ended: set[str]) -> bool:
+    def _book(self, place: str, report: Report, orders: Sequence[LiveOrder], booked: dict[str, Decimal]) -> bool:
         """Executions, their orders and how far the account is booked: one transaction."""
         known = {order.order_id: order for order in orders}
         fills = [self._fill(execution, known.get(execution.order_id)) for execution in report.executions]
-        over = [o for o in orders if o.order_id not in ended and _is_over(report.orders.get(o.order_id))]
-        if not fills and not over:
+        if not fills and not _over(report, booked):
             return False
 
-        def once() -> BookingResult:
+        def once() -> tuple[BookingResult, dict[str, Decimal]]:
             with self._pool.transaction(isolation="read committed") as connection:
                 lock(connection, [self._identity.portfolio_id])
                 result = book_in(connection, fills, self._booking_clock())
-                new = [fill for fill, booked in zip(fills, result.entries, strict=True) if not booked.already]
-                journal.add_fills(connection, _sums(new))
-                journal.settle(connection, [_end_of(order, report) for order in over], self._clock())
+                new = [fill for fill, entry in zip(fills, result.entries, strict=True) if not entry.already]
+                sums = _sums(new)
+                journal.add_fills(connection, sums)
+                after = {order_id: shares + sums.get(order_id, _ZERO) for order_id, shares in booked.items()}
+                ends = [_end_of(known[order_id], report) for order_id in _over(report, after)]
+                journal.settle(connection, ends, self._clock())
                 if report.place != place:
                     asked = {"broker": self._identity.broker, "account": self._identity.account}
                     execute(connection, "move_account_place", {**asked, "before": place, "place": report.place})
-                return result
+                return result, after
 
-        result = retry(once)
-        for booked in result.entries:
-            if not booked.already and isinstance(booked.entry, Fill):
-                self._on_fill(Filled(booked.entry, result.cash[booked.entry.portfolio_id]))
-        for order in over:
-            ended.add(order.order_id)
-            self._on_end(order, report.orders[order.order_id].reason)
+        result, after = retry(once)
+        for entry in result.entries:
+            if not entry.already and isinstance(entry.entry, Fill):
+                self._on_fill(Filled(entry.entry, result.cash[entry.entry.portfolio_id]))
+        booked.update(after)
+        for order_id in _over(report, after):
+            del booked[order_id]
+            self._on_end(known[order_id], report.orders[order_id].reason)
         return True
 
     def _fill(self, execution: Execution, order: LiveOrder | None) -> Fill:
@@ -285,8 +288,10 @@ def _ticket(order: LiveOrder) -> Ticket:
     )
 
 
-def _is_over(order: BrokerOrder | None) -> bool:
-    return order is not None and order.is_closed
+def _over(report: Report, booked: Mapping[str, Decimal]) -> list[str]:
+    """The orders that are final: closed, and all that the broker says they have filled is booked."""
+    closed = {order_id: order.filled for order_id, order in report.orders.items() if order.is_closed}
+    return [order_id for order_id, shares in booked.items() if order_id in closed and shares >= closed[order_id]]
 
 
 def _is_there(order: LiveOrder, report: Report) -> bool:

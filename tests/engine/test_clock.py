@@ -73,7 +73,7 @@ def waiter(clock: Clock, until: datetime | None, seen: list[datetime]) -> tuple[
 def test_sleepers_of_different_steps_each_live_at_all_of_their_own_moments():
     clock = SimulatedClock(START, START + 30 * DAY)
     steps = (DAY, 7 * HOUR, 7 * HOUR, timedelta(minutes=37))
-    seen: list[list[datetime]] = [[] for _ in steps]
+    seen = [[] for _ in steps]
     with living(clock, *(walker(clock, step, found) for step, found in zip(steps, seen, strict=True))):
         pass
     for step, found in zip(steps, seen, strict=True):
