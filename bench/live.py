@@ -87,8 +87,8 @@ def _rates(all_: dict[str, Any]) -> list[Line]:
     of_pgbench = all_["of_pgbench"]
     return [
         (
-            f"{all_['portfolios']} portfolios, pool of 6: {all_['engine_per_second']:.0f} cycles/s, "
-            f"bare threads {all_['bare_per_second']:.0f}",
+            f"{all_['portfolios']} portfolios, pool of 6: {all_['engine_per_second']:.0f} cycles/s "
+            f"of {all_['statements']} statements, bare threads {all_['bare_per_second']:.0f}",
             f"{all_['of_bare']:.2f}",
             f"≥ {OF_BARE}",
             all_["of_bare"] >= OF_BARE,

@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cycle import FILE, SpyPool, as_script, cpu_seconds
+from cycle import FILE, SpyPool, as_script, cpu_seconds, statements
 from live_books import BEFORE, DAYS, LOOKBACK, TICKERS, Books, Source, bars, known
 
 from framework.data.coming import Coming
@@ -203,20 +203,23 @@ class Fleet:
 
 
 def many(fleet: Fleet, rounds: int, write: bool) -> dict[str, Any]:
-    """Engine, bare threads and pgbench in turns."""
+    """Engine, bare threads and pgbench in turns; a round more than asked for comes first, to warm up."""
     rates: dict[str, list[float]] = {"engine": [], "bare": [], "pgbench": []}
     cpu: dict[str, float] = {"engine": 0.0, "bare": 0.0}
-    program = find_pgbench()
+    program, before = find_pgbench(), {}
     with fleet.running():
         script = fleet.script()
         if write:
             FILE.write_text(script)
         if not FILE.exists() or script != FILE.read_text():
             raise SystemExit(f"the engine sends something else than {FILE}; run again with --write, see git diff")
-        fleet.waits.clear()
-        before = standing(fleet.books.pool)
         cycles = ROUND_BARS * fleet.size
-        for number in range(rounds):
+        for number in range(rounds + 1):
+            if number == 1:
+                fleet.waits.clear()
+                cpu = dict.fromkeys(cpu, 0.0)
+                rates = {name: [] for name in rates}
+                before = standing(fleet.books.pool)
             worked = cpu_seconds()
             rates["engine"].append(cycles / fleet.bars(ROUND_BARS))
             cpu["engine"] += cpu_seconds() - worked
@@ -232,7 +235,7 @@ def many(fleet: Fleet, rounds: int, write: bool) -> dict[str, Any]:
     return {
         "portfolios": fleet.size,
         "cycles": rounds * cycles,
-        "statements": len(script.split("/* ")) - 1,
+        "statements": len(statements()),
         "engine_per_second": statistics.median(rates["engine"]),
         "bare_per_second": statistics.median(rates["bare"]),
         "pgbench_per_second": statistics.median(rates["pgbench"]) if program else None,
@@ -291,8 +294,8 @@ def pgbench(program: Path, fleet: Fleet, number: int, cycles: int) -> float:
 
 
 def standing(pool: Pool) -> dict[str, float]:
-    """Memory of this process in MB, and connections to the database."""
+    """Memory of this process in MB, and its connections to the database."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     with pool.connection() as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'portfolio-engine'")
         return {"rss_mb": pages * os.sysconf("SC_PAGE_SIZE") / 1e6, "connections": cursor.fetchone()[0]}
