@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import datetime
 
 from framework.books import checks
@@ -15,6 +15,8 @@ from framework.db.queries import execute
 from framework.db.state import Valuation
 from framework.db.types import Connection
 from framework.errors import BookingError
+
+_PARTS = tuple(each.name for each in fields(Profit))
 
 
 def catch_up(connection: Connection, portfolio_id: str, lots: Lots) -> None:
@@ -51,8 +53,9 @@ def value(
     """
     if clock is not None:
         checks.moment("clock", clock)
-    with pool.connection() as connection:
-        catch_up(connection, portfolio_id, lots)  # the long part, if there is one, without the lock
+    if not lots.last_id:
+        with pool.connection() as connection:
+            catch_up(connection, portfolio_id, lots)  # the long part, without the lock
     with pool.transaction(isolation="read committed") as connection:
         return _value_in(connection, portfolio_id, marks, lots, clock, bar_timestamp)
 
@@ -74,8 +77,10 @@ def _value_in(
         )
     profit = lots.profit(marks)
     require_identity(profit, portfolio_id)
-    valuation = Valuation(timestamp=account.next_time(), **asdict(profit), bar_timestamp=bar_timestamp)
-    execute(connection, "insert_valuation", {"portfolio_id": portfolio_id, **asdict(valuation)})
+    parts = {name: getattr(profit, name) for name in _PARTS}
+    valuation = Valuation(timestamp=account.next_time(), **parts, bar_timestamp=bar_timestamp)
+    asked = {"portfolio_id": portfolio_id, "timestamp": valuation.timestamp, "bar_timestamp": bar_timestamp, **parts}
+    execute(connection, "insert_valuation", asked)
     return valuation
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ class Coming:
     def __init__(self, calendar: str, interval: str, settle: timedelta = timedelta(0)) -> None:
         self._calendar, self._interval = calendar, interval
         self._step, self._settle = np.timedelta64(STEPS[interval], "us"), np.timedelta64(settle, "us")
+        self._latest: tuple[date | None, Sessions | None] = None, None
 
     def next_bar(self, after: datetime) -> datetime:
         """The first moment later than ``after`` at which a bar of the calendar becomes available."""
@@ -69,5 +70,8 @@ class Coming:
         return last
 
     def _sessions(self, at: datetime) -> Sessions:
-        day = at.astimezone(UTC).date()
-        return covering(self._calendar, day, day, _AHEAD)
+        day, (known_day, known) = at.astimezone(UTC).date(), self._latest
+        if day != known_day or known is None:
+            known = covering(self._calendar, day, day, _AHEAD)
+            self._latest = day, known  # in one step: threads share this
+        return known

@@ -110,6 +110,7 @@ class Decider:
 
     def __init__(self, assignment: Assignment, coming: Coming, books_id: str, clock: Callable[[], datetime]) -> None:
         self._assignment, self._coming, self._books_id, self._clock = assignment, coming, books_id, clock
+        self._latest: tuple[StrategyData | None, StrategyData | None] = None, None
 
     def is_due(self, data: StrategyData) -> bool:
         """Whether the newest bar of the schedule is still to be decided on, and not too late."""
@@ -210,6 +211,11 @@ class Decider:
 
     def _seen(self, data: StrategyData) -> StrategyData | None:
         """The data with the window cut at the newest bar of the schedule; ``None``: there is none."""
+        if self._latest[0] is not data:
+            self._latest = data, self._look(data)
+        return self._latest[1]
+
+    def _look(self, data: StrategyData) -> StrategyData | None:
         clock = data.window.timeline
         rows = decision_rows(self._assignment.schedule, clock, 0, self._coming.last_of_session(clock))
         return _cut(data, int(rows[-1]) + 1) if len(rows) else None

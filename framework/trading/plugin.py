@@ -27,6 +27,9 @@ class Plugin:
     #: What a user calls this kind of plugin, in messages.
     kind: ClassVar[str] = "plugin"
 
+    _parameters: ClassVar[dict[str, Any]]
+    _params_model: ClassVar[Any]
+
     def __init__(self, **params: Any) -> None:
         for name, value in validated(type(self), params).items():
             setattr(self, name, value)
@@ -45,7 +48,16 @@ class Plugin:
 
 
 def parameters(cls: type[Plugin]) -> dict[str, Any]:
-    """The declared parameters of a plugin class: name → annotation (with its ``Annotated`` bounds)."""
+    """The declared parameters of a plugin class: name → annotation (with its ``Annotated`` bounds).
+
+    They are worked out once and kept on the class, as the model is: every decision makes a strategy and its indicators.
+    """
+    if "_parameters" not in vars(cls):
+        cls._parameters = _declared(cls)
+    return cls._parameters
+
+
+def _declared(cls: type[Plugin]) -> dict[str, Any]:
     hints: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         if "__annotations__" in vars(base):
@@ -60,6 +72,13 @@ def parameters(cls: type[Plugin]) -> dict[str, Any]:
 
 def params_model(cls: type[Plugin]) -> type[BaseModel]:
     """The pydantic model of a plugin class's parameters; unknown names are refused."""
+    if "_params_model" not in vars(cls):
+        cls._params_model = _model(cls)
+    model: type[BaseModel] = cls._params_model
+    return model
+
+
+def _model(cls: type[Plugin]) -> type[BaseModel]:
     from pydantic import ConfigDict, create_model
 
     fields: dict[str, Any] = {name: (hint, getattr(cls, name, ...)) for name, hint in parameters(cls).items()}
