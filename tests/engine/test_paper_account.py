@@ -261,7 +261,7 @@ def test_a_stop_that_was_reached_is_remembered(trading):
     world = trading(
         *((time, price, 20) for time, price in zip(session(5), (10, 10, 12, 12, 9, 9, 9), strict=True)), now="05T15:30"
     )
-    (first,) = send(world, order(0, world, terms=OrderTerms("stop_limit", 10.5, 12.0, "GTC")))
+    send(world, order(0, world, terms=OrderTerms("stop_limit", 10.5, 12.0, "GTC")))
     later(world, "05T17:30")
     assert ask(world.pool, "SELECT is_triggered FROM paper_orders") == [(True,)]
     later(world, "05T19:30")
