@@ -98,13 +98,6 @@ WHERE ('bench-:p'::text IS NULL OR portfolio_id = 'bench-:p' OR portfolio_id IS 
   AND resumed_at IS NULL
 ORDER BY halted_at, id;
 COMMIT;
-/* trades_after */ SELECT
-    id, portfolio_id, ticker, exec_timestamp, side, quantity, arrival_price, exec_price, slippage_bps, notional,
-    notional_local, currency, fx_rate, kind, fees, execution_id, order_id, for_ticker, decision_price, note
-FROM trade_execution_logs
-WHERE portfolio_id = 'bench-:p' AND id > :after
-ORDER BY id
-LIMIT 20000;
 BEGIN ISOLATION LEVEL READ COMMITTED;
 SET LOCAL lock_timeout = '30s' \; SET LOCAL idle_in_transaction_session_timeout = '15s' \; /* lock_portfolios */ SELECT portfolio_id
 FROM portfolios
