@@ -5,6 +5,7 @@ Nothing here writes: all that is decided is in the :class:`framework.books.journ
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -249,7 +250,7 @@ class Decider:
         portfolio_id = assignment.identity.portfolio_id
         ctx = Context(window.signal, window.timeline, window.raw_close, cursor, desk.account, portfolio_id)
         if last is not None:
-            ctx.state = last.state
+            ctx.state = copy.deepcopy(last.state)  # a decision that is late leaves it as it was
             ctx.lapsed = tuple(
                 Unfilled(desk.last, window.signal.tickers.index(ticker), float(quantity), reason)
                 for ticker, quantity, reason in last.lapsed

@@ -91,22 +91,28 @@ class LiveEngine:
         for thread in (*service, *threads):
             thread.start()
         try:
-            while any(thread.is_alive() for thread in threads) and self._is_needed():
+            while (awaited := self._awaited(threads)) and self._is_needed():
                 idle()
-                threads[0].join(0.05) if threads[0].is_alive() else time.sleep(0.05)
+                awaited[0].join(0.05)
         finally:
             self.stop()
             deadline = time.monotonic() + _PATIENCE_SECONDS
-            for thread in threads:
-                thread.join(max(0.0, deadline - time.monotonic()))
+            while (awaited := self._awaited(threads)) and time.monotonic() < deadline:
+                awaited[0].join(0.05)
             hanging = [thread.name for thread in threads if thread.is_alive()]
             if hanging:
-                log.warning("left behind %.0f s after being told to stop: %s", _PATIENCE_SECONDS, ", ".join(hanging))
+                log.warning("left behind, as they have not returned since the engine was told to stop: %s", hanging)
             self._stop.set()
             for thread in service:
                 thread.join(_PATIENCE_SECONDS)
             idle()
         return self._is_needed()
+
+    def _awaited(self, threads: Sequence[threading.Thread]) -> list[threading.Thread]:
+        """The portfolios' threads that live; once the engine is to stop, without those that hang."""
+        is_over = self._clock.is_over
+        both = zip(threads, self._runners.values(), strict=True)
+        return [thread for thread, runner in both if thread.is_alive() and not (is_over and runner.hangs())]
 
     def _is_needed(self) -> bool:
         return any(not runner.has_given_up for runner in self._runners.values())
