@@ -22,7 +22,6 @@ PLUGIN = '''\
 """Strategies that do as they are told, bar by bar."""
 
 import os
-import signal
 import time
 
 import numpy as np
@@ -90,7 +89,8 @@ class Bad(Strategy):
         if n == 3 and not (self.flag and os.path.exists(self.flag)):
             if self.flag:
                 open(self.flag, "w").close()
-            getattr(self, f"do_{self.how}")(ctx)
+            if not getattr(self, f"do_{self.how}")(ctx):
+                return
         ctx.target_weights(np.array([0.1 + 0.2 * (n % 3), 0.3 * (n % 2), 0.25]))
 
     def do_raise(self, ctx):
@@ -128,9 +128,10 @@ class Bad(Strategy):
 
     def do_hang(self, ctx):
         time.sleep(1.5)
+        return True
 
-    def do_stop(self, ctx):
-        os.kill(os.getpid(), signal.SIGSTOP)
+    def do_sleep(self, ctx):
+        time.sleep(1000)
 
 
 @hookimpl
@@ -144,7 +145,7 @@ mode: paper
 interval: {interval}
 adjust: none
 clock: {{start: {start}, end: {end}, seconds_per_day: 0}}
-engine: {{lease_seconds: {lease}, send_timeout_seconds: {send}}}
+engine: {{lease_seconds: {lease}, send_timeout_seconds: {send}{more}}}
 data_source: {{name: csv, params: {{path: prices-{interval}, name: faults}}}}
 broker:
   name: paper
@@ -162,6 +163,10 @@ portfolios:
     lookback: 5
     lots: fractional
     strategy: {second}
+"""
+
+COPY = """\
+  - {{id: c{number}, cash: 10000, tickers: [AAA, BBB, CCC], lookback: 5, lots: fractional, strategy: {strategy}}}
 """
 
 PARAMETERS = {
@@ -186,10 +191,12 @@ def write_workspace(folder: Path) -> None:
             (prices / f"{ticker}.csv").write_text(_csv(number, times))
 
 
-def write_config(folder: Path, name: str, **parameters: Any) -> Path:
-    """A run config; see ``PARAMETERS``."""
+def write_config(folder: Path, name: str, copies: int = 0, more: str = "", **parameters: Any) -> Path:
+    """A run config; see ``PARAMETERS``. ``copies``: so many portfolios more; ``more``: keys of ``engine``."""
     path = folder / f"{name}.yaml"
-    path.write_text(CONFIG.format(**PARAMETERS | parameters))
+    text = CONFIG.format(**PARAMETERS | {"more": more} | parameters)
+    strategies = ("by_weights", "swing")
+    path.write_text(text + "".join(COPY.format(number=n, strategy=strategies[n % 2]) for n in range(copies)))
     return path
 
 
