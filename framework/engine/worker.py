@@ -7,7 +7,7 @@ a worker that is killed and started again goes on from the books.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -243,7 +243,16 @@ class Worker:
         held = [(ticker, quantity) for ticker, quantity in data.state.positions.items() if quantity]
         if not held:
             return "nothing is held"
-        due_at = data.now + timedelta(microseconds=1)  # apart from what the strategy decides at this moment
+        # Apart from what was decided at this moment, be it a liquidation that a crash has cut off.
+        moments = (data.now + timedelta(microseconds=each) for each in range(1, 1000))
+        if not any(journal.decide(self._pool, self._closing(held, due_at), self._guard) for due_at in moments):
+            raise BookingError(f"portfolio {portfolio_id} was liquidated too often at {data.now}; try again later")
+        self._gateway.send(self._live_orders())
+        return f"{len(held)} orders sent that close every position; they fill when the market trades"
+
+    def _closing(self, held: Sequence[tuple[str, Decimal]], due_at: datetime) -> journal.Decision:
+        """A decision that closes these positions."""
+        portfolio_id = self._identity.portfolio_id
         intents = [
             journal.Intent(
                 journal.client_order_id(self._books_id, portfolio_id, due_at, number),
@@ -255,13 +264,8 @@ class Worker:
             )
             for number, (ticker, quantity) in enumerate(held)
         ]
-        decision = journal.Decision(
-            portfolio_id, due_at, data.now, data.now + _LIQUIDATION_HOLDS, {}, intents=intents, kind="liquidation"
-        )
-        if not journal.decide(self._pool, decision, self._guard):
-            raise BookingError(f"portfolio {portfolio_id} has decided for {due_at} already; liquidate again")
-        self._gateway.send(self._live_orders())
-        return f"{len(intents)} orders sent that close every position; they fill when the market trades"
+        valid_until = due_at + _LIQUIDATION_HOLDS
+        return journal.Decision(portfolio_id, due_at, due_at, valid_until, {}, intents=intents, kind="liquidation")
 
     # Value.
 
