@@ -234,17 +234,17 @@ def _csv(number: int, times: list[str]) -> str:
 
 # What must not depend on faults: everything but booking times, and numbers that the database draws.
 _READ = {
-    "cash": "SELECT DISTINCT ON (portfolio_id) portfolio_id, notional FROM cash_equity_book "
-    "ORDER BY portfolio_id, timestamp DESC, id DESC",
-    "positions": "SELECT DISTINCT ON (portfolio_id, ticker) portfolio_id, ticker, quantity FROM positions_book "
-    "ORDER BY portfolio_id, ticker, updated_at DESC, position_id DESC",
+    "decisions": "SELECT portfolio_id, due_at, kind, bar_timestamp, valid_until, state::text, window_hash "
+    "FROM decisions ORDER BY portfolio_id, due_at",
+    "orders": "SELECT portfolio_id, due_at, intent, order_id, ticker, side, quantity, state, reason, filled, unfilled, "
+    "order_type, limit_price, stop_price, time_in_force FROM orders ORDER BY portfolio_id, due_at, intent",
     "trades": "SELECT portfolio_id, kind, ticker, side, quantity, exec_price, arrival_price, decision_price, notional, "
     "fees, CASE WHEN kind = 'trade' THEN exec_timestamp END, order_id, execution_id FROM trade_execution_logs "
     "ORDER BY portfolio_id, id",
-    "orders": "SELECT portfolio_id, due_at, intent, order_id, ticker, side, quantity, state, reason, filled, unfilled, "
-    "order_type, limit_price, stop_price, time_in_force FROM orders ORDER BY portfolio_id, due_at, intent",
-    "decisions": "SELECT portfolio_id, due_at, kind, bar_timestamp, valid_until, state::text, window_hash "
-    "FROM decisions ORDER BY portfolio_id, due_at",
+    "positions": "SELECT DISTINCT ON (portfolio_id, ticker) portfolio_id, ticker, quantity FROM positions_book "
+    "ORDER BY portfolio_id, ticker, updated_at DESC, position_id DESC",
+    "cash": "SELECT DISTINCT ON (portfolio_id) portfolio_id, notional FROM cash_equity_book "
+    "ORDER BY portfolio_id, timestamp DESC, id DESC",
     "valuations": "SELECT portfolio_id, bar_timestamp, equity, notional, realised, unrealised, income, costs "
     "FROM pnl_book ORDER BY portfolio_id, bar_timestamp",
 }

@@ -44,7 +44,7 @@ def test_the_databases_clock_steps(arena, report, by):
         with arena.database(config) as database:
             make_movable(arena, database)
             with arena.engine(database, config, SLOWLY) as engine:
-                wait_for(lambda: engine.has_ended() or ask(database, "SELECT FROM leases"), "a lease")
+                wait_for(lambda: engine.has_ended() or ask(database, "SELECT 1 FROM leases"), "a lease")
                 time.sleep(seconds)
                 move(database, by)
                 if dies:

@@ -66,7 +66,7 @@ def test_all_sessions_ended_at_random_moments(arena, report):
 
     def run(moments: list[float]) -> str | None:
         with arena.database(arena.config) as database, arena.engine(database, arena.config, SLOWLY) as engine:
-            wait_for(lambda: engine.has_ended() or ask(database, "SELECT FROM leases"), "a lease")
+            wait_for(lambda: engine.has_ended() or ask(database, "SELECT 1 FROM leases"), "a lease")
             for seconds in moments:
                 time.sleep(seconds)
                 ask(arena.server.admin_url(name_of(database)), TERMINATE)
@@ -132,7 +132,7 @@ def test_the_server_stopped_at_once_at_random_moments(durable, report):
         with durable.database(durable.config) as database:
             pid = stop_at_once(durable)
             with durable.engine(database, durable.config, SLOWLY) as engine:
-                wait_for(lambda: engine.has_ended() or ask(database, "SELECT FROM leases"), "a lease")
+                wait_for(lambda: engine.has_ended() or ask(database, "SELECT 1 FROM leases"), "a lease")
                 time.sleep(seconds)
                 os.kill(pid, signal.SIGQUIT)
                 wait_for(lambda: not is_alive(durable, pid), "the server's end")
@@ -159,7 +159,7 @@ def test_all_connections_of_the_server_taken_by_others(durable, report):
     def run(seconds: float) -> str | None:
         with durable.database(durable.config) as database, ExitStack() as stack:
             engine = stack.enter_context(durable.engine(database, durable.config, SLOWLY))
-            wait_for(lambda: engine.has_ended() or ask(database, "SELECT FROM leases"), "a lease")
+            wait_for(lambda: engine.has_ended() or ask(database, "SELECT 1 FROM leases"), "a lease")
             time.sleep(seconds)
             with ExitStack() as taken:
                 take_all(database, taken)
