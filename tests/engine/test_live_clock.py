@@ -189,7 +189,7 @@ def test_two_engines_at_once_decide_each_bar_once(live, pool):
     with waiting(live, engine=SHORT), live.running(portfolio(), engine=SHORT) as second:
         wait_for(lambda: second.heard("Waiting for a: engine "), "the second one waits", AT_ONCE)
         bar(pool, after(0), "AAA", "BBB")
-        wait_for(lambda: live.orders(), "one of them decides", AT_ONCE)
+        wait_for(lambda: [order[3] for order in live.orders()] == ["open"], "one of them decides", AT_ONCE)
         time.sleep(0.3)
     assert live.orders() == [("AAA", "BUY", 1, "open", None)]
 
@@ -228,7 +228,7 @@ def test_a_day_later_the_engine_goes_on(live, pool, travelling):
     ACTS["a"] = lambda ctx, n: ctx.order("AAA", 10) if n == 1 else None
     with waiting(live):
         bar(pool, after(0), "AAA", "BBB")
-        wait_for(lambda: live.orders(), "it decides", AT_ONCE)
+        wait_for(lambda: [order[3] for order in live.orders()] == ["open"], "it decides and sends", AT_ONCE)
         travelling.go(noon(after(2)))
         bar(pool, after(1), "AAA", "BBB", price=90.0)
         wait_for(lambda: len(live.decided()) == 2, "it decides again", AT_ONCE)

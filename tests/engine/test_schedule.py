@@ -60,6 +60,15 @@ def test_the_first_decision_counts_only_its_own_row():
     np.testing.assert_array_equal(gather_missed(weights, np.array([1]))[1], [NAN, 0.3])
 
 
+def test_after_a_decision_older_than_the_window_all_of_it_counts():
+    weights = np.array([[0.1, NAN], [NAN, NAN], [0.2, NAN], [NAN, 0.4]])
+    np.testing.assert_array_equal(gather_missed(weights, np.array([-1, 3]))[3], [0.2, 0.4])
+    np.testing.assert_array_equal(gather_missed(weights, np.array([-1, 1]))[1], [0.1, NAN])
+    # As many rows as the window has from the first on, one of them before it: not every row decides.
+    found = gather_missed(weights[:1], np.array([-1, 0]))
+    np.testing.assert_array_equal(found, weights[:1])
+
+
 @given(st.integers(0, 1000), st.lists(st.integers(0, 19), min_size=1, unique=True))
 def test_it_is_what_a_plain_loop_finds(seed, rows):
     rng = np.random.default_rng(seed)
