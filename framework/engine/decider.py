@@ -13,6 +13,7 @@ from datetime import date, datetime
 from decimal import localcontext
 
 import numpy as np
+from numpy.typing import NDArray
 
 from framework.books import journal
 from framework.books.journal import LastDecision, LiveOrder
@@ -26,7 +27,7 @@ from framework.engine.review import Ages, RiskReview, Standing
 from framework.engine.schedule import decision_rows, gather_missed
 from framework.errors import EngineError, StrategyError
 from framework.model.result import Unfilled
-from framework.model.timeline import moment, stamp
+from framework.model.timeline import Timeline, moment, stamp
 from framework.trading.broker import Broker
 from framework.trading.context import Context, Cursor, IndicatorMaker, SetupContext
 from framework.trading.risk import NamedRule
@@ -112,6 +113,7 @@ class Decider:
     def __init__(self, assignment: Assignment, coming: Coming, books_id: str, clock: Callable[[], datetime]) -> None:
         self._assignment, self._coming, self._books_id, self._clock = assignment, coming, books_id, clock
         self._latest: tuple[StrategyData | None, StrategyData | None] = None, None
+        self._ends: tuple[Timeline, NDArray[np.bool_]] | None = None
 
     def is_due(self, data: StrategyData) -> bool:
         """Whether the newest bar of the schedule is still to be decided on, and not too late."""
@@ -128,7 +130,7 @@ class Decider:
         if data.last is None:
             return 0
         clock = data.window.timeline
-        rows = decision_rows(self._assignment.schedule, clock, 0, self._coming.last_of_session(clock))
+        rows = decision_rows(self._assignment.schedule, clock, 0, self._last_of_session(clock))
         return max(0, int((clock.timestamps[rows] > stamp(data.last.bar_timestamp)).sum()) - 1)
 
     def due_at(self, data: StrategyData) -> datetime:
@@ -153,7 +155,7 @@ class Decider:
         assert seen is not None, "it is due"
         assignment, clock, portfolio_id = self._assignment, seen.window.timeline, self._assignment.identity.portfolio_id
         due_at, bar = moment(clock.available[-1]), moment(clock.timestamps[-1])
-        desk = Desk(seen.window, assignment.terms, seen.state, seen.orders, self._coming.last_of_session(clock))
+        desk = Desk(seen.window, assignment.terms, seen.state, seen.orders, self._last_of_session(clock))
         review = self._review(desk, seen, drawdown, orders_last_minute)
         began = time.monotonic()
         with self._named(bar), localcontext():  # whatever it does to Decimal is over with it
@@ -216,9 +218,15 @@ class Decider:
             self._latest = data, self._look(data)
         return self._latest[1]
 
+    def _last_of_session(self, clock: Timeline) -> NDArray[np.bool_]:
+        """As the calendar knows it; asked several times in a cycle."""
+        if self._ends is None or self._ends[0] is not clock:
+            self._ends = clock, self._coming.last_of_session(clock)
+        return self._ends[1]
+
     def _look(self, data: StrategyData) -> StrategyData | None:
         clock = data.window.timeline
-        rows = decision_rows(self._assignment.schedule, clock, 0, self._coming.last_of_session(clock))
+        rows = decision_rows(self._assignment.schedule, clock, 0, self._last_of_session(clock))
         return _cut(data, int(rows[-1]) + 1) if len(rows) else None
 
     def _review(self, desk: Desk, data: StrategyData, drawdown: float, orders_last_minute: int) -> RiskReview | None:
