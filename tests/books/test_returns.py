@@ -10,6 +10,7 @@ from framework.books.ledger import book, lock
 from framework.books.lots import Lots, Mark
 from framework.books.returns import ReturnIndex
 from framework.books.valuation import value
+from framework.db.failures import translated
 from framework.engine.halts import halt, resume
 from framework.errors import DatabaseBusy
 from tests.books.cases import AT, D, ask, cash, fill
@@ -144,3 +145,10 @@ def test_who_is_silent_with_the_lock_in_hand_loses_it_before_others_give_up(fund
         cursor.execute("SHOW idle_in_transaction_session_timeout")
         assert cursor.fetchone() == (f"{reads.SILENCE_SECONDS}s",)
     assert ask(funded, "SHOW idle_in_transaction_session_timeout") == [("0",)]
+
+
+@pytest.mark.parametrize("code", ["53100", "53200", "53300", "55P03"])
+def test_a_server_without_room_is_busy_and_not_broken(books, code):
+    # To an engine that is an outage: it waits, and counts no failure of the portfolio's.
+    with pytest.raises(DatabaseBusy), books.transaction() as connection, translated("test"):
+        connection.cursor().execute(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}'; END $$")

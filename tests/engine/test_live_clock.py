@@ -13,7 +13,7 @@ import pytest
 
 from framework.db.bars import write_bars
 from framework.engine.leases import Leases, portfolio_lease
-from framework.engine.operate import halt_portfolios, resume_portfolios
+from framework.engine.operate import halt_portfolios, liquidate_portfolio, resume_portfolios
 from framework.engine.status import read_overview
 from framework.model.bars import Bars
 from tests.engine.runs import ACCOUNTS, ACTS, after, noon, portfolio, wait_for
@@ -233,3 +233,33 @@ def test_a_day_later_the_engine_goes_on(live, pool, travelling):
         bar(pool, after(1), "AAA", "BBB", price=90.0)
         wait_for(lambda: len(live.decided()) == 2, "it decides again", AT_ONCE)
     assert live.trades() == [("AAA", "BUY", 10, 90.0, str(after(1)))]
+
+
+def test_a_decision_that_was_made_when_its_moment_had_gone_is_late(live, pool, travelling):
+    def think(ctx, n):
+        ctx.order("AAA", 10)
+        travelling.go(evening_of(after(1)))
+
+    ACTS["a"] = think
+    with waiting(live):
+        bar(pool, after(0), "AAA", "BBB")
+        wait_for(lambda: live.orders(), "it decides", AT_ONCE)
+    assert live.orders() == [("AAA", "BUY", 10, "ended", "late decision")]
+    assert live.state() == {}
+
+
+def test_nothing_is_sold_while_it_is_not_certain_what_is_held(live, pool, travelling):
+    account = ACCOUNTS["stand_in"] = Account()
+    account.on_cancel = lambda order_id: None  # it takes its time
+    ACTS["a"] = lambda ctx, n: ctx.order("AAA", 10)
+    with waiting(live, broker="stand_in"):
+        bar(pool, after(0), "AAA", "BBB")
+        wait_for(lambda: [order[3] for order in live.orders()] == ["open"], "its order is sent", AT_ONCE)
+        (order,) = account.orders
+        account.fill(order, 4)
+        outcome = liquidate_portfolio(pool, "a", "me", timeout_seconds=20, announce=quiet)
+        assert (outcome.ok, outcome.text) == (False, "1 orders of portfolio a are not final yet; liquidate again")
+        account.close(order)
+        outcome = liquidate_portfolio(pool, "a", "me", timeout_seconds=20, announce=quiet)
+        assert outcome.ok, outcome.text
+        assert [(each.side, int(each.quantity)) for each in account.submitted] == [("BUY", 10), ("SELL", 4)]

@@ -12,7 +12,7 @@ from framework.cli.main import run_command
 from framework.engine.gateway import NOT_SENT_IN_TIME, SIZED_WRONGLY
 from framework.engine.halts import halt, halts_in_force
 from framework.engine.operate import halt_portfolios, liquidate_portfolio, resume_portfolios
-from framework.errors import ConfigError
+from framework.errors import BookingError, ConfigError
 from tests.engine.runs import ACCOUNTS, ACTS, CONFIG, DAYS, FIRST, RULES, after, noon, portfolio, wait_for
 from tests.engine.stand_in import Account
 
@@ -278,6 +278,14 @@ def test_after_a_drawdown_that_was_resumed_the_portfolio_trades_also_after_a_res
     live.prices("AAA", {day: 70.0 if day <= after(6) else 40.0 for day in DAYS if day > FIRST})
     live.run(mine, until=after(9))
     assert [reason.split(":")[0] for reason in reasons(pool)] == ["max_drawdown"], "a new loss halts it again"
+
+
+def test_a_config_that_does_not_name_what_is_held_or_ordered_is_refused(live):
+    ACTS["a"] = resting
+    live.run(portfolio(), until=after(0))
+    ACTS["a"] = nothing
+    with pytest.raises(BookingError, match="portfolio a holds, or has open orders in, AAA, which the config does not"):
+        live.run(portfolio(tickers=["BBB"]), until=after(1))
 
 
 # --- brokers that move money ---------------------------------------------------------------------------------------
