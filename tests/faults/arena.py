@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psycopg2
+
 from framework import app
 from framework.books.audit import audit
 from framework.config.load import load
@@ -54,6 +56,7 @@ class Arena:
         self._references: dict[Path, Reference] = {}
         write_workspace(folder)
         self.config = write_config(folder, "faults")
+        self._held = psycopg2.connect(server.admin_url())  # the server stops where nobody is connected for long
         self._forks: list[Forks] = []
         self._free: queue.SimpleQueue[Forks] = queue.SimpleQueue()
 
@@ -61,6 +64,7 @@ class Arena:
         """End all processes, and drop what was made."""
         for each in self._forks:
             each.close()
+        self._held.close()
         for name in self._templates.values():
             self._drop(name)
 

@@ -30,7 +30,7 @@ def report(record_property):
 
     def tell(fault: str, cases: int, failures: list[str], note: str = "") -> None:
         record_property("fault", [fault, cases, len(failures), note])
-        assert not failures, "\n".join(failure[:3000] for failure in failures[:10])
+        assert not failures, "\n".join(failure[:8000] for failure in failures[:10])
 
     return tell
 

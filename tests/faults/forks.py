@@ -152,7 +152,10 @@ class Engine:
 
     def is_stopped(self) -> bool:
         """Whether a signal has stopped it."""
-        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        try:
+            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        except FileNotFoundError:
+            return False
 
     def wait(self, seconds: float = PATIENCE) -> int:
         """Its exit status; negative: the signal that ended it.

@@ -63,7 +63,7 @@ def not_done(arena: Arena, database: str, kind: commands.Kind) -> str | None:
         return f"orders that are still open: {waiting}"
     if after := ask(database, "SELECT due_at FROM decisions WHERE portfolio_id = 'a' AND kind = 'strategy' OFFSET 4"):
         return f"it has decided after its halt: {after}"
-    positions = dict(row[1:] for row in outcome(database)["positions"] if row[0] == "a")
+    positions: dict[str, float] = dict(row[1:] for row in outcome(database)["positions"] if row[0] == "a")
     if kind == "liquidate" and any(positions.values()):
         return f"it still holds {positions}"
     if too_much := ask(database, _SHORT):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.arena import Arena, each, spread, wait_for
-from tests.faults.forks import Fault
+from tests.faults.forks import Engine, Fault
 from tests.faults.scenario import ask
 from tests.faults.test_crash import steps
 
@@ -18,6 +18,8 @@ from tests.faults.test_crash import steps
 SLOWLY = "clock.seconds_per_day=0.1"
 #: Leases that are over soon, for those who wait for them.
 SHORT = {"lease": 1.5, "send": 0.5}
+#: Cases that run side by side where most of the time is spent waiting for a lease to expire.
+WAITING = 8
 
 
 def test_sigterm_before_some_statements(arena, report):
@@ -86,11 +88,11 @@ def test_two_engines_and_the_death_of_one(arena, report):
             statuses = sorted(engine.wait() for engine in engines.values())
             if statuses not in ([-signal.SIGKILL, 0], [0, 0]):
                 return f"they ended with {statuses}: {first.said()} {second.said()}"
-            return arena.differs(database, config)
+            return says(arena.differs(database, config), first, second)
 
     draw = random.Random(3)
     cases = [(draw.uniform(0.0, 1.0), draw.random() < 0.8) for _ in range(30)]
-    count, failures = each(cases, run)
+    count, failures = each(cases, run, WAITING)
     report("two engines on one config, one is killed", count, failures, "the other takes over by itself")
 
 
@@ -106,10 +108,15 @@ def test_two_engines_and_a_death_before_some_statements(arena, report):
                 statuses = first.wait(), second.wait()
                 if statuses not in ((-signal.SIGKILL, 0), (0, 0)):
                     return f"they ended with {statuses}: {first.said()} {second.said()}"
-            return arena.differs(database, config)
+            return says(arena.differs(database, config), first, second)
 
-    count, failures = each(spread(wanted, 7), run)
+    count, failures = each(spread(wanted, 20), run, WAITING)
     report("two engines, one is killed before a statement", count, failures, "the other takes over by itself")
+
+
+def says(failure: str | None, *engines: Engine) -> str | None:
+    """A failure with what the engines have said."""
+    return failure and "\n".join([failure, *(f"--- {engine.pid}:\n{engine.said()}" for engine in engines)])
 
 
 def holders(database: str) -> set[int]:
@@ -124,7 +131,8 @@ def test_an_engine_that_is_paused_past_its_lease(arena, report, continued):
     config = arena.write("short", **SHORT)
     wanted = [step for step in steps(arena, config) if step.thread.startswith(("portfolio", "heartbeat"))]
     cases = [Fault(step.thread, step.at, number=signal.SIGSTOP) for step in spread(wanted, 25)]
-    count, failures = each(cases, lambda fault: paused_at(arena, config, fault, continued == "while the other trades"))
+    early = continued == "while the other trades"
+    count, failures = each(cases, lambda fault: paused_at(arena, config, fault, early), WAITING)
     report(f"SIGSTOP past the lease, continued {continued}", count, failures, "before every 25th statement")
 
 
@@ -140,4 +148,4 @@ def paused_at(arena: Arena, config: Path, fault: Fault, early: bool) -> str | No
             statuses = first.wait(), second.wait()
             if statuses != (0, 0):
                 return f"they ended with {statuses}: {first.said()} {second.said()}"
-        return arena.differs(database, config)
+        return says(arena.differs(database, config), first, second)
