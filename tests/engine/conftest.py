@@ -8,6 +8,7 @@ import pytest
 
 from tests.engine import runs
 from tests.engine.runs import Runs, Travelling
+from tests.engine.stand_in import World
 
 
 @pytest.fixture
@@ -26,3 +27,9 @@ def travelling(monkeypatch) -> type[Travelling]:
     monkeypatch.setattr("framework.live_run.RealClock", Travelling)
     monkeypatch.setattr(Travelling, "moved", timedelta(0))
     return Travelling
+
+
+@pytest.fixture
+def world(pool) -> World:
+    """A portfolio with money at a broker account that does as it is told; see :mod:`tests.engine.stand_in`."""
+    return World(pool)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+import pytest
+
 from framework.books import journal
 from framework.books.journal import Intent, LiveOrder
 from framework.books.ledger import book
@@ -14,6 +16,7 @@ from framework.books.state import read_state
 from framework.db.pool import Pool
 from framework.db.types import Connection
 from framework.engine.gateway import Filled, Gateway
+from framework.errors import BrokerUnavailable
 from framework.model.orders import MARKET, OrderTerms
 from framework.trading.broker import BrokerOrder, Execution, Report, Ticket
 from tests.books.cases import ask, cash
@@ -162,3 +165,19 @@ def intent(
     order_id = journal.client_order_id("abc123", "p", due, number)
     side = "BUY" if quantity > 0 else "SELL"
     return Intent(order_id, ticker, side, Decimal(abs(quantity)), Decimal("9.9"), terms)  # type: ignore[arg-type]
+
+
+def unanswered(world: World, *intents: Intent) -> list[str]:
+    """Orders whose requests have left, and were never answered: the broker has got none of them."""
+    ids = world.decide(*intents)
+
+    def lose(ticket: Ticket) -> None:
+        raise BrokerUnavailable("no answer")
+
+    world.account.on_submit = lose
+    for _ in ids:
+        with pytest.raises(BrokerUnavailable):
+            world.send()
+    world.account.on_submit = world.account.take
+    world.account.submitted.clear()
+    return ids

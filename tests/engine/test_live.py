@@ -13,7 +13,7 @@ import psycopg2
 import pytest
 
 from framework.engine.operate import halt_portfolios, resume_portfolios
-from framework.engine.status import read_overview
+from framework.engine.status import read_overview, write_status
 from framework.engine.worker import Worker
 from framework.errors import (
     BrokerUnavailable,
@@ -92,6 +92,7 @@ def test_whatever_a_plugin_leaves_by_ends_its_portfolio_only(live, pool, error, 
     found = status(pool, "a")
     assert (found.state, found.reason) == ("stopped", "stopped after 1 failures in a row")
     assert f"{error.__name__}: bye" in found.last_error
+    assert ("portfolio a: strategy 'acts' at the bar of 2010-02-26" in found.last_error) == (where == "strategy")
     assert any(" a          STOPPED: " in line for line in said)
 
 
@@ -180,6 +181,23 @@ def test_a_lock_that_somebody_holds_is_waited_for(live, soon, monkeypatch):
         assert thread.is_alive()
     thread.join(30)
     assert live.decided() == BARS
+
+
+def test_a_heartbeat_that_stumbles_goes_on(live, monkeypatch):
+    # Whatever it stumbles over: without it all leases would be lost, and nothing be given back.
+    stumbles = [1]
+
+    def stumble(connection, holder, statuses):
+        if stumbles[0]:
+            stumbles[0] -= 1
+            raise TypeError("nobody has thought of that")
+        write_status(connection, holder, statuses)
+
+    monkeypatch.setattr("framework.engine.live.write_status", stumble)
+    ACTS["a"] = lambda ctx, n: wait_for(lambda: stumbles == [0], "it stumbles, and goes on")
+    live.run(portfolio())
+    assert live.decided() == BARS
+    assert live.ask("SELECT count(*) FROM leases WHERE released_at IS NULL") == [(0,)]
 
 
 # --- portfolios that hang, or are late -----------------------------------------------------------------------------
