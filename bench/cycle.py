@@ -46,6 +46,7 @@ _TEMPLATES = {
     "portfolio_ids": "ARRAY['bench-:p']",
     "lease_name": "'portfolio:bench-:p'",
     "after": ":after",
+    "newest_trade": "(SELECT max(id) FROM trade_execution_logs WHERE portfolio_id = 'bench-:p')",
     "since": "'2000-01-03'::date",
     **dict.fromkeys(("due_at", "bar_timestamp", "valid_until", "timestamp"), _AT),
     **dict.fromkeys(("notional", "equity", "realised", "unrealised", "income"), _MONEY),

@@ -75,6 +75,7 @@ class Decision:
         cancels: open orders that it takes back, by id, each with the reason.
         halted_by: a risk rule, with its words, that halts the portfolio from here on.
         kind: a ``liquidation`` decides without the strategy, and in a halted portfolio.
+        newest_trade: in the books that it was decided on; ``None``: they did not matter.
         config_hash, code_hash, window_hash: of the run config, of the strategy's file, and of the bars decided on.
     """
 
@@ -88,6 +89,7 @@ class Decision:
     cancels: Mapping[str, str] = field(default_factory=dict)
     halted_by: str | None = None
     kind: Literal["strategy", "liquidation"] = "strategy"
+    newest_trade: int | None = None
     config_hash: str | None = None
     code_hash: str | None = None
     window_hash: str | None = None
@@ -169,8 +171,8 @@ def decide(pool: Pool, decision: Decision, guard: Guard | None = None) -> bool:
     Orders taken back that were never sent end at once; of others the cancel is noted, for the gateway to carry out.
 
     Returns:
-        whether it was written; not, where this portfolio has decided for that moment before, or is halted: nothing
-        changes then.
+        whether it was written; not, where this portfolio has decided for that moment before, or is halted, or something
+        was booked since the books were read that it was decided on: nothing changes then.
 
     Raises:
         StrategyError: the state is no JSON, or too large.
@@ -183,6 +185,7 @@ def decide(pool: Pool, decision: Decision, guard: Guard | None = None) -> bool:
         "bar_timestamp": decision.bar_timestamp,
         "valid_until": decision.valid_until,
         "told_to": decision.told_to,
+        "newest_trade": decision.newest_trade,
         "state": _as_json(decision.state),
         "config_hash": decision.config_hash,
         "code_hash": decision.code_hash,

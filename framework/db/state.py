@@ -20,6 +20,7 @@ class PortfolioState:
         cash_timestamp: booking time of that balance.
         positions: latest quantity of every ticker ever held (zero: sold), in ticker order.
         updated_at: booking time of each of those.
+        newest_trade: id of the newest trade row that is in them; 0: there is none.
     """
 
     cash: Decimal | None
@@ -27,6 +28,7 @@ class PortfolioState:
     cash_timestamp: datetime | None
     positions: dict[str, Decimal]
     updated_at: dict[str, datetime]
+    newest_trade: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,14 @@ def read_state(connection: Connection, portfolio_id: str) -> PortfolioState:
     row = fetch_one(connection, "portfolio_state", {"portfolio_id": portfolio_id})
     if row is None:
         raise AssertionError("the state query always returns a row")
-    cash, currency, timestamp, tickers, quantities, updated = row
+    cash, currency, timestamp, tickers, quantities, updated, newest_trade = row
     return PortfolioState(
         cash,
         currency,
         timestamp,
         dict(zip(tickers, quantities, strict=True)),
         dict(zip(tickers, updated, strict=True)),
+        newest_trade,
     )
 
 

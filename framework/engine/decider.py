@@ -174,6 +174,7 @@ class Decider:
             told_to=0 if seen.last is None else seen.last.told_to,
             intents=desk.intents(self._books_id, portfolio_id, due_at),
             cancels=desk.cancels(),
+            newest_trade=seen.state.newest_trade,
             config_hash=assignment.config_hash,
             code_hash=assignment.code_hash,
             window_hash=seen.window.fingerprint(),

@@ -94,6 +94,8 @@ class Gateway:
         if leaving:
             report, _ = self._collect(sent, booked)
             changed = True
+        # Booked by an engine that was paused, say, after these orders were read.
+        changed |= any(_is_ahead(report.orders.get(order.order_id), order) for order in sent)
         changed |= self._drop_wrongly_sized(orders, report)
         for order in sent:
             if order.state == "sending":
@@ -297,6 +299,10 @@ def _over(report: Report, booked: Mapping[str, Decimal]) -> list[str]:
 def _is_there(order: LiveOrder, report: Report) -> bool:
     found = report.orders.get(order.order_id)
     return found is not None and not found.is_closed
+
+
+def _is_ahead(found: BrokerOrder | None, order: LiveOrder) -> bool:
+    return found is not None and (found.is_closed or found.filled != order.filled)
 
 
 def _has_filled_since(order: LiveOrder, found: BrokerOrder | None) -> bool:

@@ -40,6 +40,9 @@ from framework.trading.costs import Costs
 
 #: Until when orders of a liquidation may be sent: they are wanted whenever the market opens next.
 _LIQUIDATION_HOLDS = timedelta(days=10)
+_TICK = timedelta(microseconds=1)
+#: How often a decision is made anew because the books have changed under it.
+_MOST_ATTEMPTS = 20
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,8 @@ class Worker:
         self._lots, self._returns = Lots(), ReturnIndex()
         self._decider = Decider(assignment, coming, books_id, clock)
         self._data: StrategyData | None = None
+        #: The last moment that a liquidation was tried for.
+        self._closed_at: datetime | None = None
         identity = self._identity
         self._gateway = Gateway(
             pool,
@@ -145,8 +150,11 @@ class Worker:
         if not self._has_begun(data.window):
             return data
         self._value(data)
-        if data.halted_by is None and self._decider.is_due(data):
-            self._decide(data)
+        for _ in range(_MOST_ATTEMPTS):
+            if data.halted_by is not None or not self._decider.is_due(data) or self._decide(data):
+                break
+            # It was decided, halted or booked meanwhile: by an operator, or by an engine that was paused.
+            data = self.get_data()
         return data
 
     def _carry_on(self, data: StrategyData) -> StrategyData:
@@ -239,18 +247,20 @@ class Worker:
         left = self.cancel_open_orders("liquidated")
         if left:
             raise BookingError(f"{len(left)} orders of portfolio {portfolio_id} are not final yet; liquidate again")
-        data = self.get_data()
-        held = [(ticker, quantity) for ticker, quantity in data.state.positions.items() if quantity]
-        if not held:
-            return "nothing is held"
-        # Apart from what was decided at this moment, be it a liquidation that a crash has cut off.
-        moments = (data.now + timedelta(microseconds=each) for each in range(1, 1000))
-        if not any(journal.decide(self._pool, self._closing(held, due_at), self._guard) for due_at in moments):
-            raise BookingError(f"portfolio {portfolio_id} was liquidated too often at {data.now}; try again later")
-        self._gateway.send(self._live_orders())
-        return f"{len(held)} orders sent that close every position; they fill when the market trades"
+        for _ in range(_MOST_ATTEMPTS):
+            data = self.get_data()
+            held = [(ticker, quantity) for ticker, quantity in data.state.positions.items() if quantity]
+            if not held:
+                return "nothing is held"
+            # Apart from what was decided at this moment, be it a liquidation that a crash has cut off.
+            due_at = (data.now if self._closed_at is None else max(data.now, self._closed_at)) + _TICK
+            self._closed_at = due_at
+            if journal.decide(self._pool, self._closing(held, due_at, data.state.newest_trade), self._guard):
+                self._gateway.send(self._live_orders())
+                return f"{len(held)} orders sent that close every position; they fill when the market trades"
+        raise BookingError(f"portfolio {portfolio_id} is booked and decided for all the time; liquidate again")
 
-    def _closing(self, held: Sequence[tuple[str, Decimal]], due_at: datetime) -> journal.Decision:
+    def _closing(self, held: Sequence[tuple[str, Decimal]], due_at: datetime, newest_trade: int) -> journal.Decision:
         """A decision that closes these positions."""
         portfolio_id = self._identity.portfolio_id
         intents = [
@@ -265,7 +275,16 @@ class Worker:
             for number, (ticker, quantity) in enumerate(held)
         ]
         valid_until = due_at + _LIQUIDATION_HOLDS
-        return journal.Decision(portfolio_id, due_at, due_at, valid_until, {}, intents=intents, kind="liquidation")
+        return journal.Decision(
+            portfolio_id,
+            due_at,
+            due_at,
+            valid_until,
+            {},
+            intents=intents,
+            kind="liquidation",
+            newest_trade=newest_trade,
+        )
 
     # Value.
 
@@ -284,12 +303,12 @@ class Worker:
 
     # Decisions.
 
-    def _decide(self, data: StrategyData) -> None:
-        """Ask the strategy, commit what it wants, take back and send."""
+    def _decide(self, data: StrategyData) -> bool:
+        """Ask the strategy, commit what it wants, take back and send; False: the books are not those of ``data``."""
         sent_before = self._sent_before(self._decider.due_at(data))
         decision = self._decider.decide(data, self._drawdown(), sent_before)
         if not journal.decide(self._pool, decision, self._guard):
-            return
+            return False
         self._watcher.decided(self._identity, decision, self._decider.missed(data))
         if decision.intents or decision.cancels:
             orders = self._live_orders()
@@ -297,6 +316,7 @@ class Worker:
                 self._gateway.settle(orders)
                 orders = self._live_orders()
             self._gateway.send(orders)
+        return True
 
     def _live_orders(self) -> tuple[LiveOrder, ...]:
         with self._pool.connection() as connection:

@@ -25,6 +25,7 @@ SELECT
     cash_data.timestamp AS cash_timestamp,
     positions_data.tickers,
     positions_data.quantities,
-    positions_data.updated_at
+    positions_data.updated_at,
+    (SELECT coalesce(max(id), 0) FROM trade_execution_logs WHERE portfolio_id = %(portfolio_id)s) AS newest_trade
 FROM positions_data
 LEFT JOIN latest_cash AS cash_data ON true

@@ -8,7 +8,10 @@ from decimal import Decimal
 import pytest
 
 from framework.books import journal
+from framework.books.entries import CashMovement
+from framework.books.ledger import book
 from framework.books.open import Identity, open_portfolio
+from framework.books.state import read_state
 from framework.engine.halts import halt
 from framework.errors import BookingError, LeaseLost, StrategyError
 from framework.model.orders import OrderTerms
@@ -215,3 +218,16 @@ def test_books_have_a_name_of_their_own(new_database):
         pool.close()
     assert len(names) == 2
     assert all(len(name) == 6 for name in names)
+
+
+def test_what_was_booked_meanwhile_makes_a_decision_void(books):
+    with books.connection() as connection:
+        before = read_state(connection, "p").newest_trade
+    deposit = CashMovement(portfolio_id="p", key="late", at=DUE, session=DUE.date(), kind="deposit", amount=Decimal(5))
+    assert decide(books, intent(0), newest_trade=before)
+    book(books, [deposit], DUE)
+    later = DUE + timedelta(days=1)
+    assert not decide(books, intent(0, due=later), due=later, newest_trade=before)
+    with books.connection() as connection:
+        assert decide(books, intent(0, due=later), due=later, newest_trade=read_state(connection, "p").newest_trade)
+    assert len(live(books)) == 2
