@@ -198,7 +198,7 @@ class Gateway:
             )
 
     def _end(self, order: LiveOrder, reason: str) -> None:
-        left = order.quantity - order.filled
+        left = max(_ZERO, order.quantity - order.filled)
         ended = journal.End(order.order_id, left, reason, order.filled > 0)
         journal.end(self._pool, self._identity.portfolio_id, [ended], self._clock())
         self._on_end(order, reason)
@@ -312,7 +312,7 @@ def _has_filled_since(order: LiveOrder, found: BrokerOrder | None) -> bool:
 def _end_of(order: LiveOrder, report: Report) -> journal.End:
     """The end of an order, as the broker tells it; a cancel that we wanted keeps our reason."""
     found = report.orders[order.order_id]
-    left = order.quantity - found.filled
+    left = max(_ZERO, order.quantity - found.filled)
     reason = None if left == 0 else order.cancel_reason or found.reason or "ended at the broker without a reason"
     return journal.End(order.order_id, left, reason, found.filled > 0)
 

@@ -22,7 +22,8 @@ ALTER TABLE orders
     ADD COLUMN stop_price numeric CHECK (stop_price > 0),
     ADD COLUMN time_in_force varchar(4) NOT NULL DEFAULT 'DAY' CHECK (time_in_force IN ('DAY', 'GTC', 'IOC')),
     ADD COLUMN is_target boolean NOT NULL DEFAULT true,              -- on its way to a target (trading-rules 5)
-    ADD COLUMN filled numeric NOT NULL DEFAULT 0 CHECK (filled >= 0 AND filled <= quantity),
+    -- what was booked of it; a broker may fill too much, and a fill is a fact
+    ADD COLUMN filled numeric NOT NULL DEFAULT 0 CHECK (filled >= 0),
     ADD COLUMN sent_at timestamptz,
     ADD COLUMN cancel_reason varchar(64),                            -- a cancel is wanted, and why
     DROP CONSTRAINT orders_state_check,

@@ -105,3 +105,12 @@ def test_a_fill_is_booked_whatever_cash_becomes_of_it(world):
     world.account.fill(order, price="5000")
     world.settle()
     assert world.books() == (Decimal("-40000.5"), {"AAA": 10})
+
+
+def test_a_broker_that_fills_too_much_is_booked(world):
+    (order,) = world.sent(intent(0))
+    world.account.fill(order, 12)
+    world.account.orders[order] = replace(world.account.orders[order], is_closed=True)
+    assert world.settle()
+    assert world.order(order) == ("filled", None, 12, 0)
+    assert world.live() == ()
