@@ -71,6 +71,8 @@ class Gateway:
         self._pool, self._account, self._identity = pool, account, identity
         self._clock, self._booking_clock, self._guard = clock, booking_clock, guard
         self._on_fill, self._on_end = on_fill, on_end
+        #: Whether an order was left between sending and answer, to be looked at again soon; the caller resets it.
+        self.is_in_doubt = False
         #: Since when (monotonic) an order has been in doubt that is no longer wanted.
         self._doubted: dict[str, float] = {}
 
@@ -156,10 +158,12 @@ class Gateway:
             self._end(order, NOT_SENT_IN_TIME)
             return True
         if time.monotonic() - began > LEAVES_WITHIN_SECONDS:
+            self.is_in_doubt = True
             return False  # this process was paused, and others may have found its orders by now: in doubt
         try:
             self._account.submit(_ticket(order))
         except DuplicateOrder:
+            self.is_in_doubt = True
             return False  # an earlier request has arrived after all: the next settle compares it with ours
         except OrderRejected as error:
             self._end(order, f"rejected: {error}"[:200])

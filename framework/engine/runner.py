@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 #: Failures that say nothing about the portfolio: the engine waits until it can be reached again, however long.
 OUTAGES = (DatabaseUnavailable, DatabaseBusy, DatabaseNotReady, DatabaseConflict, PoolTimeout, BrokerUnavailable)
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 30.0
+#: After which an order that was left in doubt is looked at again.
+_DOUBT_SECONDS = 0.5
 #: What a cycle takes at most besides its strategy, or it is said to hang.
 _GRACE_SECONDS = 5.0
 #: How often a late bar is looked for, where no notification comes.
@@ -198,6 +200,9 @@ class Runner:
 
     def _next(self, data: StrategyData) -> datetime:
         """When the next bar should be known; in real time also now and then, for what came late."""
+        if self._worker.is_in_doubt:
+            self._pause(_DOUBT_SECONDS)
+            return self._clock.now()
         due = self._coming.next_bar(data.now)
         if self._clock.is_simulated:
             return due
@@ -219,9 +224,13 @@ class Runner:
         return self._clock.now()
 
     def _back_off(self, failures: int) -> None:
-        """Real time, also under a simulated clock, which stands still meanwhile."""
+        """Wait after a failure; after each that follows longer."""
         longest = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** min(failures, 10))
-        deadline = time.monotonic() + random.uniform(longest / 2, longest)
+        self._pause(random.uniform(longest / 2, longest))
+
+    def _pause(self, seconds: float) -> None:
+        """Real time, also under a simulated clock, which stands still meanwhile."""
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and not self._clock.is_over:
             time.sleep(0.05)
 

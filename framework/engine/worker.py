@@ -142,6 +142,7 @@ class Worker:
             StrategyError: the strategy failed; nothing of its decision is written.
             EngineError: anything else; every step that was committed stands, and the next cycle goes on from there.
         """
+        self._gateway.is_in_doubt = False
         data = self.get_data()
         if not self.is_complete(data):
             return data
@@ -195,6 +196,11 @@ class Worker:
             return False
         since = self.assignment.since
         return since is None or bool(window.timeline.session[-1] >= np.datetime64(since, "D"))
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether the last cycle has left an order between sending and answer."""
+        return self._gateway.is_in_doubt
 
     def is_complete(self, data: StrategyData) -> bool:
         """Whether the newest bar can be acted on: all tickers have it that had the one before, or it was waited for."""
