@@ -212,6 +212,10 @@ def serve(config: str) -> None:
         if pid == 0:
             _become(request)
         _tell({"pid": pid})
+        ended = os.pidfd_open(pid)
+        if ended not in select.select([ended, sys.stdin], [], [])[0]:
+            os.kill(pid, signal.SIGKILL)  # whoever asked for it lives no more
+        os.close(ended)
         _, status = os.waitpid(pid, 0)
         _tell({"status": os.waitstatus_to_exitcode(status)})
 
