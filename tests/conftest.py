@@ -67,7 +67,7 @@ class Databases:
     def __init__(self, server: Embedded) -> None:
         self._server, self._admin = server, server.admin_url()
         self._numbers = itertools.count(1)
-        self._ready: queue.Queue[str] = queue.Queue(maxsize=3)
+        self._ready: queue.Queue[str | BaseException] = queue.Queue(maxsize=3)
         self._used: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._is_over = threading.Event()
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._make_ahead, self._drop_behind)]
@@ -76,7 +76,12 @@ class Databases:
 
     def take(self, empty: bool) -> str:
         """The name of a fresh one: migrated, or without any table."""
-        return self._make("template0") if empty else self._ready.get(timeout=60)
+        if empty:
+            return self._make("template0")
+        made = self._ready.get(timeout=300)
+        if isinstance(made, BaseException):
+            raise made
+        return made
 
     def give_back(self, name: str) -> None:
         """It is not needed any more."""
@@ -102,15 +107,28 @@ class Databases:
 
     def _make_ahead(self) -> None:
         while not self._is_over.is_set():
-            name = self._make(DATABASE)
+            made = self._made()
             while not self._is_over.is_set():
                 with contextlib.suppress(queue.Full):
-                    self._ready.put(name, timeout=0.5)
+                    self._ready.put(made, timeout=0.5)
                     break
+
+    def _made(self) -> str | BaseException:
+        """A test may end every session of the server, or stop it for a moment: then once more."""
+        failure: BaseException | None = None
+        for attempt in range(10):
+            try:
+                return self._make(DATABASE)
+            except psycopg2.Error as error:
+                failure = error
+                self._is_over.wait(0.1 * attempt)
+        assert failure is not None
+        return failure
 
     def _drop_behind(self) -> None:
         while (name := self._used.get()) is not None:
-            _sql(self._admin, "DROP DATABASE {} WITH (FORCE)", name)
+            with contextlib.suppress(psycopg2.Error):  # it goes with the server then
+                _sql(self._admin, "DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
 
 
 @pytest.fixture(scope="session")
