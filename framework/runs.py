@@ -53,6 +53,7 @@ class Plan:
 
     def __init__(self, loaded: LoadedConfig, manager: PluginManager) -> None:
         from framework.data.calendars import check_calendar
+        from framework.data.currencies import Currencies
 
         config = loaded.config
         self.loaded, self.config, self.manager = loaded, config, manager
@@ -70,6 +71,10 @@ class Plan:
         if config.report.benchmark is not None:
             style(self.benchmark())
         self._check_tickers()
+        self.currencies = Currencies(self.source, config.interval)
+        for number, portfolio in enumerate(config.portfolios):
+            with _at(loaded, "portfolios", number, "tickers"):
+                self.currencies.add(portfolio.id, portfolio.currency, portfolio.tickers)
         self.tickers = tuple(dict.fromkeys(ticker for portfolio in config.portfolios for ticker in portfolio.tickers))
 
     def _check_tickers(self) -> None:
@@ -150,6 +155,7 @@ class Plan:
         """A portfolio as a worker of the live engine runs it, at the config's broker or another one."""
         from framework.engine.decider import Assignment
 
+        bars = self.warmup_bars(portfolio) + 1
         return Assignment(
             identity=identity,
             tickers=portfolio.tickers,
@@ -157,7 +163,7 @@ class Plan:
             strategy_name=portfolio.strategy.name,
             make_indicator=self.indicator,
             schedule=portfolio.schedule,
-            lookback=self.warmup_bars(portfolio) + 1,
+            lookback=bars,
             terms=self._terms(portfolio),
             broker=broker or self.broker,
             rules=self.risk(portfolio),
@@ -166,6 +172,7 @@ class Plan:
             config_hash=self._config_hash,
             code_hash=self.manager.get("strategy", portfolio.strategy.name).source_hash,
             since=self.config.start,
+            fx=self.currencies.live(portfolio.id, bars),
         )
 
     def job(
@@ -191,6 +198,8 @@ class Plan:
             make_indicator=self.indicator,
             currency=portfolio.currency,
             risk=risk,
+            rates=data.rates,
+            currencies=data.currencies,
         )
 
 
@@ -221,7 +230,8 @@ def ensured(plan: Plan, database: Database, progress: Progress) -> LoadReport:
 
         bars = max(plan.warmup_bars(portfolio) for portfolio in config.portfolios)
         start = warmup_start(config.calendar, config.interval, plan.start, bars)
-        return ensure(database.pool, plan.source, plan.tickers, config.interval, start, plan.end, told)
+        report = ensure(database.pool, plan.source, plan.tickers, config.interval, start, plan.end, told)
+        return report.merged(plan.currencies.ensure(database.pool, start, plan.end, told))
 
     return run_threads({"load": work})[0]
 
@@ -242,6 +252,7 @@ def panel_of(plan: Plan, database: Database, portfolio: Portfolio) -> LoadedPane
         plan.end,
         plan.warmup_bars(portfolio),
         run_tickers=plan.tickers,
+        conversion=plan.currencies.of(portfolio.id),
     )
 
 
@@ -294,8 +305,6 @@ def _task(
     """What the portfolio's thread does."""
 
     def work(checkpoint: Callable[[], None]) -> _Simulated:
-        from framework.db.bars import fingerprint
-
         began = time.perf_counter()
         data = panel_of(plan, database, portfolio)
         ready_at = time.perf_counter()
@@ -319,8 +328,8 @@ def _task(
             result.simulation_seconds,
         )
         is_traded = plan.source.price_kind() == "traded" and data.panel.close is data.raw_close
-        notes = (*data.notes, *_result_notes(result), *result.notes)
-        return _Simulated(result, benchmark, notes, fingerprint(data.panel), ready_at, job, is_traded)
+        notes = (*data.notes, *result.remarks())
+        return _Simulated(result, benchmark, notes, data.fingerprint(), ready_at, job, is_traded)
 
     return work
 
@@ -368,17 +377,6 @@ def _assignments(plan: Plan) -> list[Assignment]:
             PastBroker(plan.costs),
         )
         for portfolio in plan.config.portfolios
-    ]
-
-
-def _result_notes(result: PortfolioResult) -> list[str]:
-    """What a reader of a portfolio's figures should know."""
-    if not result.overdrawn_bars:
-        return []
-    lowest = float(result.cash.min())
-    return [
-        f"portfolio {result.portfolio_id}: cash was below zero at {result.overdrawn_bars} bars, lowest {lowest:,.2f}: "
-        "fees were higher than what cash and sales gave"
     ]
 
 

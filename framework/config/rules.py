@@ -97,6 +97,10 @@ def unbuilt(config: RunConfig) -> Iterator[Finding]:
     if config.allocator is not None:
         yield ("allocator",), "allocators"
     for number, portfolio in enumerate(config.portfolios):
+        first = config.portfolios[0].currency
+        if config.mode in ("backtest", "replay") and portfolio.currency != first:
+            text = f"one report of portfolios in several currencies ({first}, {portfolio.currency}); run each apart"
+            yield ("portfolios", number, "currency"), text
         for key, text in _unbuilt_portfolio(portfolio):
             yield ("portfolios", number, key), text
 
@@ -104,8 +108,6 @@ def unbuilt(config: RunConfig) -> Iterator[Finding]:
 def _unbuilt_portfolio(portfolio: Portfolio) -> Iterator[tuple[str, str]]:
     if portfolio.schedule not in SCHEDULES:
         yield "schedule", f"cron schedules (there are: {', '.join(SCHEDULES)})"
-    if portfolio.currency != "USD":
-        yield "currency", f"currency {portfolio.currency!r} (there is: USD)"
     if portfolio.short:
         yield "short", "short selling"
     if portfolio.margin is not None:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 import numpy as np
-from numpy.typing import NDArray
 
 from framework.data.adjust import Mode, adjust, refuse_splits
 from framework.data.calendars import outside_sessions, reading_span, timeline, warmup_start
+from framework.data.fx import Conversion, rates_on
 from framework.data.notes import Range, on_actions, on_bars
 from framework.data.source import DataSource
-from framework.db.bars import read_panel
+from framework.db.bars import fingerprint, read_panel
 from framework.db.market import read_corporate_actions
 from framework.db.pool import Pool
 from framework.db.queries import fetch_all, fetch_one
 from framework.errors import DataError
 from framework.model.bars import CorporateAction
-from framework.model.panel import FIELDS, Floats, Panel
+from framework.model.panel import Floats, Panel
+from framework.model.rates import Rates
 from framework.model.timeline import Timeline
 
 _BEGINNING = datetime(1900, 1, 1, tzinfo=UTC)
@@ -36,6 +38,8 @@ class LoadedPanel:
         first: row of the first bar whose session is at or after the run's start; the rows before are warm-up.
         actions: the splits and dividends of the tickers, as the source states them.
         notes: what a reader of the results should know, a sentence each.
+        rates: to the portfolio's currency, of the same rows; None: all tickers are in it.
+        currencies: of each ticker, where there are ``rates``.
     """
 
     panel: Panel
@@ -44,6 +48,15 @@ class LoadedPanel:
     first: int
     actions: tuple[CorporateAction, ...]
     notes: tuple[str, ...]
+    rates: Rates | None = None
+    currencies: tuple[str, ...] = ()
+
+    def fingerprint(self) -> str:
+        """A hash of the bars and rates that it runs on."""
+        bars = fingerprint(self.panel)
+        if self.rates is None:
+            return bars
+        return hashlib.sha256(bars.encode() + self.rates.at_open.tobytes() + self.rates.at_close.tobytes()).hexdigest()
 
 
 def panel_for(
@@ -57,8 +70,9 @@ def panel_for(
     end: date,
     warmup_bars: int = 0,
     run_tickers: Sequence[str] = (),
+    conversion: Conversion | None = None,
 ) -> LoadedPanel:
-    """Read the bars of a run; nothing is loaded from the source.
+    """Read the bars of a run, and the exchange rates beside them; nothing is loaded from the source.
 
     Args:
         pool: of the database.
@@ -71,6 +85,7 @@ def panel_for(
         warmup_bars: rows wanted before ``start``; there are fewer where the source has fewer.
         run_tickers: those of the run's other panels; that the source states no splits or dividends is noted only where
             it states none of these either.
+        conversion: what has to be converted to the portfolio's currency, if anything.
 
     Raises:
         ConfigError: the calendar is unknown.
@@ -98,7 +113,11 @@ def panel_for(
             refuse_splits(actions, *run.dates)
         notes += on_actions(run, source.key(), mode, actions, known=bool(known))
         panel = adjust(panel, actions, mode, clock.session)
-    return LoadedPanel(panel, clock, raw_close, first, actions, tuple(notes))
+    if conversion is None:
+        return LoadedPanel(panel, clock, raw_close, first, actions, tuple(notes))
+    rates, late = rates_on(pool, source, conversion, interval, panel.tickers, clock, first)
+    currencies = tuple(conversion.currencies[ticker] for ticker in tickers)
+    return LoadedPanel(panel, clock, raw_close, first, actions, (*notes, *late), rates, currencies)
 
 
 def _first(clock: Timeline, start: date) -> int:
@@ -172,12 +191,7 @@ class _Reading:
         count = int((~np.isnan(panel.close[outside])).sum())
         first = panel.timestamps[outside][0].astype("datetime64[m]")
         note = f"{count} bars outside the sessions of {self.calendar} were dropped, the first at {first} UTC"
-        return _rows(panel, ~outside), [note]
+        return panel.where(~outside), [note]
 
     def _parameters(self) -> dict[str, object]:
         return {"source": self.source, "bar_interval": self.interval, "tickers": list(self.tickers)}
-
-
-def _rows(panel: Panel, keep: NDArray[np.bool_]) -> Panel:
-    kept = {name: getattr(panel, name)[keep] for name in FIELDS}
-    return replace(panel, timestamps=panel.timestamps[keep], **kept)

@@ -50,6 +50,14 @@ class DataSource(Plugin):
         """The tickers on offer, where the source can list them."""
         return None
 
+    def currency(self, ticker: str) -> str:
+        """What the prices of ``tickers`` are in: three capital letters; ``USD`` by default.
+
+        A portfolio in another currency needs an FX ticker of the same source: the two currencies' letters, ``EURUSD``
+        or ``USDEUR``, whose prices are units of the second per unit of the first.
+        """
+        return "USD"
+
     def batches(self, tickers: Sequence[str]) -> tuple[tuple[str, ...], ...]:
         """``tickers`` in the groups in which they are best asked for: each is one call of :meth:`bars`."""
         size = self.batch_size

@@ -8,8 +8,9 @@ import numpy as np
 
 from framework.engine.fills import Block, FillLog
 from framework.errors import PluginError
-from framework.model.money import LOT_SLACK, MICRO, Number, to_micro
+from framework.model.money import LOT_SLACK, MICRO, Number, converted, to_micro
 from framework.model.panel import Floats, Panel, forward_fill
+from framework.model.rates import Rates
 from framework.model.result import Unfilled
 from framework.trading.costs import CommissionModel, Costs, SlippageModel
 from framework.trading.trim import trim
@@ -39,15 +40,20 @@ class Terms:
 class Account:
     """Cash in micros, positions in lots (see :mod:`framework.model.money`), and their worth at each close.
 
-    Prices are in micros per lot throughout. It is never short, and no buy overdraws it.
+    Prices are in micros per lot throughout, and in the ticker's own currency; cash, fees and values are in the
+    portfolio's. It is never short, and no buy overdraws it. With ``rates`` all orders must go through the order book:
+    the paths on arrays and plain numbers know one currency only.
     """
 
-    def __init__(self, panel: Panel, terms: Terms, first: int) -> None:
+    def __init__(self, panel: Panel, terms: Terms, first: int, rates: Rates | None = None) -> None:
         self.terms = terms
         self.cash = to_micro(terms.opening_cash)
         self.lots = np.zeros(len(panel.tickers))
         self.closes = _last_closes(panel.close)
         self.has_gaps = self.closes is not panel.close
+        self.rates = rates
+        #: What a share is worth in the portfolio's currency at each close; 0 where that is not known yet.
+        self.share_values = self.closes if rates is None else self.closes * np.nan_to_num(rates.at_close)
         self.opens = panel.open
         self.highs = panel.high
         self.lows = panel.low
@@ -82,7 +88,7 @@ class Account:
         if start < bar:
             self._put_off(start, bar)
         cash = self.cash
-        worth = float(_sum(self.closes[bar] * self.lots)) * self.unit + cash
+        worth = float(_sum(self.share_values[bar] * self.lots)) * self.unit + cash
         self.equity[bar] = worth
         self.cash_rows[bar] = cash
         self.valued = bar + 1
@@ -109,7 +115,7 @@ class Account:
             rows = np.arange(self._span_rows) + np.repeat(np.array(self._starts) - offsets, lengths)
             self.cash_rows[rows] = np.repeat(self._span_cash, lengths)
             lots = np.repeat(self._span_lots[: len(lengths)], lengths, axis=0)
-            held = np.add.reduce(self.closes[rows] * lots, axis=1)
+            held = np.add.reduce(self.share_values[rows] * lots, axis=1)
             self.equity[rows] = held * self.unit + self.cash_rows[rows]
             self._starts.clear()
             self._lengths.clear()
@@ -149,10 +155,24 @@ class Account:
         """Positions in shares, shape ``(N,)``."""
         return self.lots / self.terms.lots_per_share
 
-    def last_close_at(self, bar: int) -> Floats:
-        """Each ticker's last close, shape ``(N,)``."""
-        row: Floats = self.closes[bar]
+    def share_values_at(self, bar: int) -> Floats:
+        """What a share is worth at each ticker's last close, in currency, shape ``(N,)``."""
+        row: Floats = self.share_values[bar]
         return row
+
+    # Currencies.
+
+    def is_convertible(self, bar: int, column: int) -> bool:
+        """Whether there is a rate at the close of ``bar``; once there is, there always is one."""
+        return self.rates is None or not np.isnan(self.rates.at_close[bar, column])
+
+    def rate(self, bar: int, column: int) -> float:
+        """Rate of what fills in ``bar``; NaN: there is none."""
+        return 1.0 if self.rates is None else self.rates.at_open.item(bar, column)
+
+    def converted(self, bar: int, column: int, micros: float) -> float:
+        """Whole micros of a ticker's currency, spent or got in ``bar``, in those of the portfolio's."""
+        return micros if self.rates is None else converted(micros, self.rate(bar, column))
 
     # Prices and fees, for arrays and for single orders.
 
@@ -174,14 +194,16 @@ class Account:
             micros = float(round(_slipped(micros, side, worse)))
         return micros / self.terms.lots_per_share
 
-    def fee(self, lots: float, price: float) -> float:
-        """Fees of one fill in micros. ``lots`` > 0."""
+    def fee(self, lots: float, price: float, rate: float = 1.0) -> float:
+        """Fees of one fill in micros. ``lots`` > 0; ``rate`` of the price's currency."""
         model = self.terms.costs.commission
         if model is None or lots == 0.0:
             return 0.0
         per_share = price * self.terms.lots_per_share / MICRO
-        notional = float(round(lots * price)) / MICRO
-        fees = float(model.fees(lots / self.terms.lots_per_share, per_share, notional))
+        notional = float(round(lots * price))
+        if rate != 1.0:
+            per_share, notional = per_share * rate, converted(notional, rate)
+        fees = float(model.fees(lots / self.terms.lots_per_share, per_share, notional / MICRO))
         _check_fees(model, fees)
         return to_micro(fees)
 
@@ -257,15 +279,17 @@ class Account:
 
     # Shared with the order-by-order path.
 
-    def affordable(self, free: float, lots: list[float], prices: list[float]) -> list[float]:
-        """What of these buys ``free`` micros pay for, by the trimming rule."""
-        return trim(free, lots, prices, self.fee if self._charged else None, self.terms.lots_per_share)
+    def affordable(
+        self, free: float, lots: list[float], prices: list[float], rates: list[float] | None = None
+    ) -> list[float]:
+        """What of these buys ``free`` micros pay for, by the trimming rule; ``rates`` of the prices' currencies."""
+        return trim(free, lots, prices, self.fee if self._charged else None, self.terms.lots_per_share, rates)
 
     def note_trimmed(self, bar: int, column: int, missing_lots: float, price: float) -> None:
         """Count the part of a buy that cash did not cover."""
         if missing_lots > 0.0:
             self.trimmed_fills += 1
-            self.trimmed_micro += float(round(missing_lots * price))
+            self.trimmed_micro += self.converted(bar, column, float(round(missing_lots * price)))
             self.note_unfilled(bar, column, missing_lots, "no cash")
 
     def note_unfilled(self, bar: int, column: int, lots: float, reason: str) -> None:

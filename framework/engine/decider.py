@@ -20,12 +20,15 @@ from framework.books.journal import LastDecision, LiveOrder
 from framework.books.open import Identity
 from framework.books.state import PortfolioState, Valuation
 from framework.data.coming import Coming
+from framework.data.currencies import LiveRates
+from framework.data.fx import Quotes
 from framework.data.window import Window
 from framework.engine.account import Terms
 from framework.engine.desk import Desk
 from framework.engine.review import Ages, RiskReview, Standing
 from framework.engine.schedule import decision_rows, gather_missed
 from framework.errors import EngineError, StrategyError
+from framework.model.rates import Rates
 from framework.model.result import Unfilled
 from framework.model.timeline import Timeline, moment, stamp
 from framework.trading.broker import Broker
@@ -56,6 +59,7 @@ class Assignment:
         adopt_signal: a first decision of target weights takes what stood last in the window, not only its last row.
         config_hash, code_hash: noted with each decision.
         since: exchange date of the first bar that is valued and decided on; those before are for the lookback.
+        fx: gives the exchange rates of its tickers; None: all are in the portfolio's currency.
     """
 
     identity: Identity
@@ -73,6 +77,7 @@ class Assignment:
     config_hash: str | None = None
     code_hash: str | None = None
     since: date | None = None
+    fx: LiveRates | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +95,13 @@ class StrategyData:
     is_cancelling: bool = False
     #: The last close known of each ticker, however old: what holdings are valued at that have no bar in the window.
     last_closes: Mapping[str, float] = field(default_factory=dict)
+    #: Exchange rates, where any ticker is in another currency than the portfolio.
+    quotes: Quotes | None = None
+
+    @property
+    def rates(self) -> Rates | None:
+        """The exchange rates at the bars of the window."""
+        return None if self.quotes is None else self.quotes.on(self.window.trade.tickers, self.window.timeline)
 
 
 @dataclass(frozen=True)
@@ -155,7 +167,8 @@ class Decider:
         assert seen is not None, "it is due"
         assignment, clock, portfolio_id = self._assignment, seen.window.timeline, self._assignment.identity.portfolio_id
         due_at, bar = moment(clock.available[-1]), moment(clock.timestamps[-1])
-        desk = Desk(seen.window, assignment.terms, seen.state, seen.orders, self._last_of_session(clock))
+        ends = self._last_of_session(clock)
+        desk = Desk(seen.window, assignment.terms, seen.state, seen.orders, ends, seen.rates)
         review = self._review(desk, seen, drawdown, orders_last_minute)
         began = time.monotonic()
         with self._named(bar), localcontext():  # whatever it does to Decimal is over with it
@@ -207,7 +220,7 @@ class Decider:
         asked = {order.order_id for order in orders}
         earlier = [order for order in data.orders if order.order_id not in asked]
         last_of_session = self._coming.last_of_session(data.window.timeline)
-        desk = Desk(data.window, self._assignment.terms, data.state, earlier, last_of_session)
+        desk = Desk(data.window, self._assignment.terms, data.state, earlier, last_of_session, data.rates)
         review = self._review(desk, data, drawdown, orders_last_minute)
         assert review is not None, "there are rules"
         refused = desk.reviewed(orders, review)

@@ -18,6 +18,7 @@ from framework.engine.matching import Waiting
 from framework.engine.orders import CANCELLED, REPLACED, OrderBook, Review
 from framework.model.money import MICRO, exact_decimal
 from framework.model.panel import Floats
+from framework.model.rates import Rates
 from framework.trading.context import OrderRequest
 
 _ZERO = Decimal(0)
@@ -32,6 +33,7 @@ class Desk:
         state: cash and positions.
         orders: those that have not ended.
         last_of_session: shape ``(T,)``: after which bars a session is over.
+        rates: to the portfolio's currency, if any ticker is in another.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Desk:
         state: PortfolioState,
         orders: Sequence[LiveOrder],
         last_of_session: NDArray[np.bool_],
+        rates: Rates | None = None,
     ) -> None:
         panel = window.trade
         self.last = len(panel) - 1
@@ -48,7 +51,7 @@ class Desk:
         self._known = {order.order_id for order in orders}
         self._cancels: dict[str, str] = {}
         self._columns = columns = {ticker: column for column, ticker in enumerate(panel.tickers)}
-        self.account = Account(panel, terms, self.last)
+        self.account = Account(panel, terms, self.last, rates)
         self.account.cash = float((state.cash or _ZERO) * int(MICRO))
         for ticker, quantity in state.positions.items():
             if quantity:

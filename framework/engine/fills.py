@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from framework.model.money import MICRO
 from framework.model.panel import Floats
+from framework.model.rates import Rates
 from framework.model.result import Ints, Trades
 
 #: Fills that are packed together where their number is not known beforehand.
@@ -21,7 +22,8 @@ _KINDS = (np.int64, np.int64, np.int64, np.float64, np.float64, np.float64, np.f
 class Block:
     """Room for a number of fills, a column each; what stays at zero lots is no fill and is dropped.
 
-    ``lots`` and ``notional`` are signed, ``price`` is in micros per lot, ``notional`` and ``fees`` in micros. Each
+    ``lots`` and ``notional`` are signed, ``price`` is in micros per lot, ``notional`` and ``fees`` in micros; all but
+    the price are in the portfolio's currency. Each
     fills on the bar after the one it was decided on.
     """
 
@@ -59,13 +61,14 @@ class FillLog:
             decided, amounts = block.decided[kept], (block.lots, block.price, block.notional, block.fees)
             self._chunks.append((block.ticker[kept], decided, decided + 1, *(column[kept] for column in amounts)))
 
-    def trades(self, opens: Floats, closes: Floats, lots_per_share: float) -> Trades:
+    def trades(self, opens: Floats, closes: Floats, lots_per_share: float, rates: Rates | None = None) -> Trades:
         """All fills in booking order: by bar; at the open, then inside; sells, then buys; each in ticker order.
 
         Args:
             opens: shape ``(T, N)``, arrival prices of what filled at the open.
             closes: shape ``(T, N)``, last closes, which orders were decided on.
             lots_per_share: of this portfolio.
+            rates: that fills were converted at, if any.
         """
         ticker, decided, filled, lots, price, notional, fees = self._columns()
         inside = _as_columns(self.inside, FIELDS + 1)
@@ -84,6 +87,8 @@ class FillLog:
             price=np.rint(price[order] * lots_per_share) / MICRO,
             notional=np.abs(notional[order]) / MICRO,
             fees=fees[order] / MICRO,
+            fx_rate=None if rates is None else rates.at_open[filled, ticker],
+            notional_local=None if rates is None else np.rint(np.abs(lots * price)[order]) / MICRO,
         )
 
     def _columns(self) -> tuple[Ints, Ints, Ints, Floats, Floats, Floats, Floats]:

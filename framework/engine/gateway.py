@@ -55,6 +55,7 @@ class Gateway:
         booking_clock: the ledger's clock; gives ``None`` for the database's.
         guard: makes sure that this engine may send.
         on_fill, on_end: are told what was booked, and which orders ended.
+        rate_of: a ticker's currency, and its rate at a moment where that is not the portfolio's; by default, it is.
     """
 
     def __init__(
@@ -67,10 +68,12 @@ class Gateway:
         guard: Guard | None = None,
         on_fill: Callable[[Filled], None] = lambda filled: None,
         on_end: Callable[[LiveOrder, str | None], None] = lambda order, reason: None,
+        rate_of: Callable[[str, datetime], tuple[str, Decimal | None]] | None = None,
     ) -> None:
         self._pool, self._account, self._identity = pool, account, identity
         self._clock, self._booking_clock, self._guard = clock, booking_clock, guard
         self._on_fill, self._on_end = on_fill, on_end
+        self._rate_of = rate_of or (lambda ticker, at: (identity.base_currency, None))
         #: Whether an order was left between sending and answer, to be looked at again soon; the caller resets it.
         self.is_in_doubt = False
         #: Since when (monotonic) an order has been in doubt that is no longer wanted.
@@ -263,6 +266,7 @@ class Gateway:
 
     def _fill(self, execution: Execution, order: LiveOrder | None) -> Fill:
         identity = self._identity
+        currency, fx_rate = self._rate_of(execution.ticker, execution.executed_at)
         return Fill(
             portfolio_id=identity.portfolio_id,
             key=fill_key(identity.broker, identity.account, execution.execution_id),
@@ -272,7 +276,8 @@ class Gateway:
             side=execution.side,
             quantity=execution.quantity,
             price=execution.price,
-            currency=identity.base_currency,
+            currency=currency,
+            fx_rate=fx_rate,
             fees=execution.fees,
             arrival_price=execution.arrival_price,
             decision_price=None if order is None else order.decision_price,

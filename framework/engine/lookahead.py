@@ -85,7 +85,9 @@ def _newest(job: Simulation) -> Simulation:
     if not skip:
         return job
     panel, clock = job.panel.rows(skip, len(job.panel)), job.timeline.rows(skip, len(job.panel))
-    return replace(job, panel=panel, timeline=clock, raw_close=job.raw_close[skip:], first=max(0, job.first - skip))
+    rates = None if job.rates is None else job.rates.rows(skip, len(job.panel))
+    first = max(0, job.first - skip)
+    return replace(job, panel=panel, timeline=clock, raw_close=job.raw_close[skip:], first=first, rates=rates)
 
 
 def _decisions(job: Simulation, strategy: Strategy) -> Decisions:
@@ -103,8 +105,9 @@ def _decisions(job: Simulation, strategy: Strategy) -> Decisions:
 
 def _decisions_on(job: Simulation, panel: Panel, strategy: Strategy, row: int) -> Decisions:
     clock, raw = job.timeline.rows(0, len(panel)), job.raw_close[: len(panel)].copy()
+    rates = None if job.rates is None else job.rates.rows(0, len(panel))
     try:
-        return _decisions(replace(job, panel=panel, timeline=clock, raw_close=raw), strategy)
+        return _decisions(replace(job, panel=panel, timeline=clock, raw_close=raw, rates=rates), strategy)
     except Exception as error:
         what = str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"
         raise StrategyError(

@@ -27,6 +27,8 @@ MAX_WEIGHT = 1000.0
 REPLACED = "replaced"
 #: Why an order ends that the strategy takes back.
 CANCELLED = "cancelled"
+#: Why an order ends in a currency without an exchange rate yet.
+NO_RATE = "no fx rate"
 #: Who of one ticker trades first at one moment: those with the worse price.
 _RANK = {"market": 0, "stop": 1, "stop_limit": 1, "limit": 2}
 
@@ -102,15 +104,16 @@ class OrderBook:
         check_weights(weights)
         spendable = self.account.spendable(bar)
         for column, weight in zip(columns.tolist(), weights.tolist(), strict=True):
-            close = float(self.account.closes[bar, column])
-            if close == 0.0 and weight == 0.0:
+            value = float(self.account.share_values[bar, column])
+            if value == 0.0 and weight == 0.0:
                 continue
-            if close == 0.0:
-                self.account.note_unfilled(bar, column, np.nan, "no price")
+            if value == 0.0:
+                reason = NO_RATE if self.account.closes[bar, column] else "no price"
+                self.account.note_unfilled(bar, column, np.nan, reason)
             elif weight < 0.0:
                 self.account.note_unfilled(bar, column, np.nan, "short not allowed")
             else:
-                self._reach(bar, column, cut(weight / (close * self.account.unit) * spendable), MARKET)
+                self._reach(bar, column, cut(weight / (value * self.account.unit) * spendable), MARKET)
 
     def request(self, bar: int, order: OrderRequest) -> None:
         """Queue, or take back, what one call of a strategy asks for."""
@@ -119,6 +122,8 @@ class OrderBook:
         held = float(self.account.lots[column])
         if order.is_cancel:
             self._cancel(bar, column, lambda waiting: True, CANCELLED)
+        elif lots and not self.account.is_convertible(bar, column):
+            self.account.note_unfilled(bar, column, lots, NO_RATE)
         elif order.is_target and lots >= 0.0:
             self._reach(bar, column, lots, order.terms)
         elif order.is_target or held + _on_its_way(self._of(column)) + lots < 0.0:
@@ -242,6 +247,8 @@ class OrderBook:
                 rest.append(replace(order, is_triggered=True) if is_triggered else order)
             elif opening < MIN_PRICE and not found.is_inside:
                 self._end(bar, order, order.lots, "price too small")
+            elif self.account.rates is not None and np.isnan(self.account.rate(bar, order.column)):
+                self._end(bar, order, order.lots, NO_RATE)
             else:
                 trades.append(Trade(order, found))
         trades.sort(key=_turn)
@@ -285,7 +292,10 @@ class OrderBook:
 
     def _buy(self, bar: int, trades: list[Trade], free: float) -> None:
         prices = [self._price(bar, trade, trade.order.lots) for trade in trades]
-        kept = self.account.affordable(free, [trade.order.lots for trade in trades], prices)
+        rates = None
+        if self.account.rates is not None:
+            rates = [self.account.rate(bar, trade.order.column) for trade in trades]
+        kept = self.account.affordable(free, [trade.order.lots for trade in trades], prices, rates)
         for trade, lots, price in zip(trades, kept, prices, strict=True):
             order = trade.order
             self.account.note_trimmed(bar, order.column, order.lots - lots, price)
@@ -305,7 +315,8 @@ class OrderBook:
 
     def _book(self, bar: int, trade: Trade, lots: float, price: float) -> None:
         account, order, found = self.account, trade.order, trade.match
-        notional, fees = float(round(lots * price)), account.fee(abs(lots), price)
+        notional = account.converted(bar, order.column, float(round(lots * price)))
+        fees = account.fee(abs(lots), price, account.rate(bar, order.column))
         fill = (order.column, order.decided, bar, lots, price, notional, fees)
         if found.is_inside:
             account.fills.inside += (*fill, found.price / MICRO)

@@ -29,6 +29,7 @@ from framework.engine.orders import OrderBook
 from framework.errors import DuplicateOrder
 from framework.model.money import MICRO, exact_decimal
 from framework.model.orders import OrderTerms
+from framework.model.rates import Rates
 from framework.model.timeline import moment, stamp
 from framework.trading.broker import BrokerOrder, Execution, Report, Side, Ticket
 
@@ -42,10 +43,12 @@ class Bars:
     Attributes:
         window: what is available.
         last_of_session: shape ``(T,)``: after which of its bars a session is over.
+        rates: to the account's currency, if any ticker is in another.
     """
 
     window: Window
     last_of_session: NDArray[np.bool_]
+    rates: Rates | None = None
 
 
 class PaperAccount:
@@ -189,7 +192,7 @@ class _Desk:
 
     def __init__(self, bars: Bars, terms: Terms, resting: Sequence[_Resting]) -> None:
         self.window = bars.window
-        self._last_of_session = bars.last_of_session
+        self._last_of_session, self._rates = bars.last_of_session, bars.rates
         self._terms, self._orders = terms, {order.order_id: order for order in resting}
         self._columns = {ticker: column for column, ticker in enumerate(self.window.trade.tickers)}
         self._per_share = terms.lots_per_share
@@ -206,7 +209,7 @@ class _Desk:
 
     def trade(self, rows: NDArray[np.int64], cash: Decimal, positions: dict[str, Decimal]) -> None:
         """Bar by bar."""
-        account = Account(self.window.trade, self._terms, 0)
+        account = Account(self.window.trade, self._terms, 0, self._rates)
         account.cash = float(cash * int(MICRO))
         for ticker, quantity in positions.items():
             if quantity and ticker in self._columns:

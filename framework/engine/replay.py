@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, timedelta
 from decimal import Decimal
 
 import numpy as np
@@ -26,6 +26,7 @@ from framework.engine.runner import OUTAGES, Events
 from framework.engine.simulator import Simulation
 from framework.engine.worker import Watcher
 from framework.errors import ParityError
+from framework.model.money import rate_decimal
 from framework.model.result import PortfolioResult
 from framework.model.timeline import moment
 from framework.trading.broker import Broker, BrokerAccount, Exchange
@@ -165,29 +166,34 @@ def _difference(portfolio_id: str, what: str, replayed: object, backtested: obje
     )
 
 
-def _trades(result: PortfolioResult) -> list[tuple[str, datetime, str, Decimal, Decimal, Decimal, Decimal]]:
+def _trades(result: PortfolioResult) -> list[tuple[object, ...]]:
     trades, opens = result.trades, result.timeline.opens
+    currencies = result.currencies or [result.currency] * len(result.panel.tickers)
+    rates = np.ones(len(trades)) if trades.fx_rate is None else trades.fx_rate
     return [
         (
             result.panel.tickers[ticker],
             opens[filled].astype("datetime64[us]").item().replace(tzinfo=UTC),
             "BUY" if quantity > 0 else "SELL",
             *(round(Decimal(repr(abs(number))), 9) for number in (quantity, price, notional, fees)),
+            currencies[ticker],
+            rate_decimal(rate),
         )
-        for ticker, filled, quantity, price, notional, fees in zip(
+        for ticker, filled, quantity, price, notional, fees, rate in zip(
             trades.ticker.tolist(),
             trades.filled.tolist(),
             trades.quantity.tolist(),
             trades.price.tolist(),
             trades.notional.tolist(),
             trades.fees.tolist(),
+            rates.tolist(),
             strict=True,
         )
     ]
 
 
 def _same(mine: Sequence[object], theirs: Sequence[object]) -> bool:
-    """Ticker, time, side, quantity, price exactly; notional and fees to the cent: half a micro may round either way."""
-    if list(mine[:5]) != list(theirs[:5]):
+    """All exactly, but notional and fees to the cent: half a micro may round either way."""
+    if [*mine[:5], *mine[7:]] != [*theirs[:5], *theirs[7:]]:
         return False
-    return all(abs(a - b) < _CENT for a, b in zip(mine[5:], theirs[5:], strict=True))  # type: ignore[operator]
+    return all(abs(a - b) < _CENT for a, b in zip(mine[5:7], theirs[5:7], strict=True))  # type: ignore[operator]

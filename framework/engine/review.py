@@ -80,6 +80,7 @@ def proposal_of(
         orders_last_minute=standing.orders_last_minute,
         halted_by=standing.halted_by,
         lots_per_share=per_share,
+        rates=None if account.rates is None else account.rates.at_close[bar],
     )
 
 
@@ -247,13 +248,17 @@ class BacktestReview:
 
 
 def decide_by_order(
-    book: OrderBook, review: BacktestReview, rows: Ints, weights: Floats, progress: Callable[[int, int], None] | None
+    book: OrderBook,
+    review: BacktestReview | None,
+    rows: Ints,
+    weights: Floats,
+    progress: Callable[[int, int], None] | None,
 ) -> None:
-    """Decide and fill target weights order by order, with a review of each decision.
+    """Decide and fill target weights order by order, with a review of each decision where there are rules.
 
     Args:
         book: whose review is asked.
-        review: it.
+        review: it, if any.
         rows: to decide on, rising.
         weights: shape ``(T, N)``; NaN: leave as it is.
         progress: called now and then with (rows done, rows in all).
@@ -265,5 +270,5 @@ def decide_by_order(
         asked = weights[row]
         columns = np.flatnonzero(asked == asked)  # not NaN
         book.target_weights(row, columns, asked[columns])
-        if not review.close(book, row):
+        if review is not None and not review.close(book, row):
             return

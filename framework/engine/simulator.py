@@ -24,6 +24,7 @@ from framework.engine.schedule import decision_rows, gather_missed
 from framework.errors import EngineError, StrategyError
 from framework.model.money import MICRO, MIN_PRICE
 from framework.model.panel import Floats, Panel
+from framework.model.rates import Rates
 from framework.model.result import PortfolioResult, Trades
 from framework.model.timeline import Timeline
 from framework.trading.context import Context, Cursor, IndicatorMaker, OrderRequest, SetupContext
@@ -59,6 +60,8 @@ class Simulation:
         currency: of cash and equity.
         on_decision: is told what an ``on_bar`` strategy asks for, before it is sized.
         risk: the rules that review each decision, in their order; with any, all orders go through the book.
+        rates: to ``currency``, of the panel's rows; None: all tickers are in it. With any, as above.
+        currencies: of each ticker, where there are ``rates``.
     """
 
     portfolio_id: str
@@ -74,6 +77,8 @@ class Simulation:
     currency: str = "USD"
     on_decision: DecisionObserver | None = None
     risk: tuple[NamedRule, ...] = ()
+    rates: Rates | None = None
+    currencies: tuple[str, ...] = ()
 
 
 def simulate(job: Simulation, progress: Progress | None = None) -> PortfolioResult:
@@ -83,7 +88,7 @@ def simulate(job: Simulation, progress: Progress | None = None) -> PortfolioResu
         StrategyError: the strategy raised, or returned something unusable; names portfolio, strategy and bar.
     """
     began = time.perf_counter()
-    account = Account(job.panel, job.terms, job.first)
+    account = Account(job.panel, job.terms, job.first, job.rates)
     review = BacktestReview(job.risk, account, job.panel, job.timeline, job.portfolio_id) if job.risk else None
     book = OrderBook(account, job.timeline.last_of_session(), review=review)
     last = len(job.panel) - 1
@@ -136,7 +141,7 @@ def _run_weights(
 ) -> None:
     """The ``weights`` style: one call in all, then a loop over the bars where something changes."""
     weights = _weights(job)
-    if review is not None:
+    if review is not None or account.rates is not None:
         decide_by_order(book, review, decision_rows(job.schedule, job.timeline, job.first), weights, progress)
         return
     step = max(1, _CHUNK_CELLS // max(1, len(job.panel.tickers)))
@@ -287,7 +292,7 @@ def _result(job: Simulation, account: Account, notes: tuple[str, ...], seconds: 
     first = job.first
     equity, cash = account.equity[first:] / MICRO, account.cash_rows[first:] / MICRO
     invested = equity - cash  # never short: gross and net are the same
-    trades = account.fills.trades(job.panel.open, account.closes, job.terms.lots_per_share)
+    trades = account.fills.trades(job.panel.open, account.closes, job.terms.lots_per_share, job.rates)
     return PortfolioResult(
         portfolio_id=job.portfolio_id,
         strategy=job.strategy_name,
@@ -307,6 +312,8 @@ def _result(job: Simulation, account: Account, notes: tuple[str, ...], seconds: 
         stale_closes=_stale_closes(job, trades) if account.has_gaps else 0,
         simulation_seconds=seconds,
         notes=notes,
+        rates=job.rates,
+        currencies=job.currencies,
     )
 
 

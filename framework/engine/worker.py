@@ -23,6 +23,7 @@ from framework.books.state import Valuation, read_latest_valuation, read_state
 from framework.books.valuation import value
 from framework.data.coming import Coming
 from framework.data.feed import Feed
+from framework.data.fx import Quotes
 from framework.data.window import Window
 from framework.db.pool import Pool
 from framework.db.queries import fetch_one
@@ -108,6 +109,7 @@ class Worker:
             guard,
             lambda filled: self._watcher.filled(identity, filled),
             lambda order, reason: self._watcher.ended(identity, order, reason),
+            self._rate_of,
         )
 
     # What a broker that fills orders itself is offered (trading.broker.Exchange).
@@ -128,7 +130,23 @@ class Worker:
             feed = self._feed.deeper(tickers, rows)
             with self._pool.transaction(read_only=True, isolation="repeatable read") as connection:
                 window = feed.refresh(connection, data.now).window(tickers, rows)
-        return Bars(window, self._coming.last_of_session(window.timeline))
+        quotes = self._quotes(since)
+        rates = None if quotes is None else quotes.on(tickers, window.timeline)
+        return Bars(window, self._coming.last_of_session(window.timeline), rates)
+
+    def _quotes(self, since: datetime) -> Quotes | None:
+        """The exchange rates from a moment on, at least; ``None``: all tickers are in the portfolio's currency."""
+        data, fx = self._data, self.assignment.fx
+        assert data is not None, "rates are used within a cycle"
+        if fx is None or data.quotes is None or data.quotes.reaches(since):
+            return data.quotes
+        with self._pool.transaction(read_only=True, isolation="repeatable read") as connection:
+            return fx(connection, data.now, since)
+
+    def _rate_of(self, ticker: str, at: datetime) -> tuple[str, Decimal | None]:
+        """A ticker's currency, and its rate at a moment where it is not the portfolio's."""
+        quotes = self._quotes(at)
+        return (self._identity.base_currency, None) if quotes is None else quotes.of(ticker, at)
 
     # A cycle.
 
@@ -228,11 +246,12 @@ class Worker:
                 last = journal.read_last_decision(connection, portfolio_id)
                 valuation = read_latest_valuation(connection, portfolio_id)
                 halts = halts_in_force(connection, portfolio_id)
+                quotes = None if assignment.fx is None else assignment.fx(connection, now)
             window = market.window(assignment.tickers, assignment.lookback)
             last_closes = market.last_closes(assignment.tickers)
             is_cancelling = any(not each.keep_orders for each in halts)
             reason = halts[0].reason if halts else None
-            return StrategyData(now, window, state, valuation, orders, last, reason, is_cancelling, last_closes)
+            return StrategyData(now, window, state, valuation, orders, last, reason, is_cancelling, last_closes, quotes)
 
         self._data = retry(once)
         return self._data
@@ -303,7 +322,10 @@ class Worker:
         panel = data.window.trade
         closes = Account(panel, self.assignment.terms, len(panel)).closes[-1].tolist()
         known = {**data.last_closes, **{t: close for t, close in zip(panel.tickers, closes, strict=True) if close}}
-        marks = {ticker: Mark(_exact(close)) for ticker, close in known.items()}
+        rates = dict.fromkeys(known, 1.0)
+        if data.quotes is not None:
+            rates = dict(zip(known, data.quotes.at(list(known), data.window.timeline.available[-1:])[0], strict=True))
+        marks = {t: Mark(_exact(close), _exact(rates[t])) for t, close in known.items() if rates[t] == rates[t]}
         valuation = value(self._pool, self._identity.portfolio_id, marks, self._lots, self._booking_clock(), bar)
         self._watcher.valued(self._identity, valuation)
 

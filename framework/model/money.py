@@ -6,7 +6,7 @@ below 2**53 add up exactly, so no sum drifts, whatever its order. A lot is one s
 
 from __future__ import annotations
 
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal
 from typing import TypeVar, overload
 
 import numpy as np
@@ -26,6 +26,8 @@ LOT_SLACK = 1e-9
 MIN_PRICE = 0.005
 
 _MICRO_STEP, _NANO_STEP = Decimal("1e-6"), Decimal("1e-9")
+#: Room for every product of whole micros and a rate.
+_WIDE = Context(prec=60)
 
 
 @overload
@@ -48,6 +50,16 @@ def to_micro(value: float | Floats) -> float | Floats:
     if isinstance(value, float):
         return float(round(value * MICRO))
     return np.rint(value * MICRO)
+
+
+def converted(micros: float, rate: float) -> float:
+    """Whole micros of one currency in whole micros of another, half to even: exactly what the books make of it."""
+    return float(round(_WIDE.multiply(Decimal(int(micros)), rate_decimal(rate))))
+
+
+def rate_decimal(rate: float) -> Decimal:
+    """An exchange rate as the books keep it: the shortest decimal that is this float."""
+    return Decimal(repr(float(rate)))
 
 
 def price_decimal(price: Decimal) -> Decimal:

@@ -64,6 +64,11 @@ class Panel:
         cut: dict[str, Any] = {name: getattr(self, name)[start:stop] for name in FIELDS}
         return replace(self, timestamps=self.timestamps[start:stop], **cut)
 
+    def where(self, keep: NDArray[np.bool_]) -> Panel:
+        """The bars where the mask ``keep``, shape ``(T,)``, is set (copies)."""
+        kept: dict[str, Any] = {name: getattr(self, name)[keep] for name in FIELDS}
+        return replace(self, timestamps=self.timestamps[keep], **kept)
+
     def select(self, tickers: Sequence[str]) -> Panel:
         """The same bars for some of the tickers, in the order asked for (copies unless nothing changes)."""
         if tuple(tickers) == self.tickers:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framework.model.panel import Floats, Panel
+from framework.model.rates import Rates
 from framework.model.timeline import Timeline
 
 Ints = NDArray[np.int64]
@@ -27,9 +28,11 @@ class Trades:
         quantity: shares, signed (+ buy, − sell).
         arrival_price: price at which the order could first trade, before slippage (the bar's open).
         decision_price: the close decided on.
-        price: price paid or received, to 1e-6.
+        price: price paid or received, to 1e-6; like the two before in the ticker's currency.
         notional: |quantity| × price, to 1e-6, ≥ 0, in the portfolio's currency.
         fees: commission, to 1e-6, in the portfolio's currency.
+        fx_rate: units of the portfolio's currency per unit of the ticker's; None: all are 1.
+        notional_local: |quantity| × price, to 1e-6, ≥ 0, in the ticker's currency; None: as ``notional``.
     """
 
     ticker: Ints
@@ -41,6 +44,8 @@ class Trades:
     price: Floats
     notional: Floats
     fees: Floats
+    fx_rate: Floats | None = None
+    notional_local: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.ticker)
@@ -75,7 +80,7 @@ class PortfolioResult:
         panel: the bars it ran on (with the warm-up before ``first``), as traded against.
         timeline: of the same rows.
         first: row of the first bar that counts (``start``); ``T`` below is the number of rows from there on.
-        equity: shape ``(T,)``: cash + Σ position × last close, at each bar's close.
+        equity: shape ``(T,)``: cash + Σ position × last close (× rate), at each bar's close.
         cash: shape ``(T,)``.
         gross: shape ``(T,)``: Σ |position × last close|.
         net: shape ``(T,)``: Σ position × last close.
@@ -86,6 +91,8 @@ class PortfolioResult:
         stale_closes: count of (bar, held ticker) valued at an older close for want of a bar.
         simulation_seconds: strategy, indicators and simulator together.
         notes: what a reader should know of this run: a halt, limits that prices have passed.
+        rates: to ``currency``, of the panel's rows; None: all tickers are in it.
+        currencies: of each ticker, where there are ``rates``.
     """
 
     portfolio_id: str
@@ -106,6 +113,8 @@ class PortfolioResult:
     stale_closes: int
     simulation_seconds: float
     notes: tuple[str, ...] = ()
+    rates: Rates | None = None
+    currencies: tuple[str, ...] = ()
 
     @property
     def bars(self) -> int:
@@ -116,6 +125,17 @@ class PortfolioResult:
     def overdrawn_bars(self) -> int:
         """At how many bars cash was below zero: facts, such as fees beyond a sale's proceeds, are always booked."""
         return int(np.count_nonzero(self.cash < 0.0))
+
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader of the figures should know: whether cash was below zero, and the notes of the run."""
+        if not self.overdrawn_bars:
+            return self.notes
+        lowest = float(self.cash.min())
+        overdrawn = (
+            f"portfolio {self.portfolio_id}: cash was below zero at {self.overdrawn_bars} bars, lowest {lowest:,.2f}: "
+            "fees were higher than what cash and sales gave"
+        )
+        return (overdrawn, *self.notes)
 
     def reasons(self) -> dict[str, int]:
         """How many orders ended without a fill, by reason."""

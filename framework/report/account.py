@@ -88,7 +88,9 @@ class Fills:
         executed: when it traded; ``bar`` and ``decided`` are the labels of the bars it filled in and was decided on.
         quantity: shares, signed.
         arrival_price, decision_price, price, notional, fees: as in ``model.result.Trades``.
-        mark: close that the position is valued at after the fill's bar.
+        mark: close that the position is valued at after the fill's bar, in the ticker's currency; ``mark_rate`` is its
+            rate to the account's.
+        fx_rate, notional_local: as in ``model.result.Trades``, in numbers for own currencies, too.
     """
 
     id: Ints
@@ -105,6 +107,9 @@ class Fills:
     notional: Floats
     fees: Floats
     mark: Floats
+    mark_rate: Floats
+    fx_rate: Floats
+    notional_local: Floats
 
     def __len__(self) -> int:
         return len(self.id)
@@ -163,12 +168,14 @@ class Account:
         curve: value over time.
         benchmark: the benchmark's, at the same bars, where there is one; ``benchmark_name`` says what it is.
         tickers: its own ``N`` tickers.
-        closes: shape ``(S, N)``, last known close of each ticker at each session's end; NaN before its first.
+        closes: shape ``(S, N)``, last known close of each ticker at each session's end, in ``currency``; NaN before its
+            first.
         fills, lapsed: orders that traded, and that did not.
         contributions: profit by ticker, money; together they are the account's profit.
         trimmed_fills, trimmed_notional, stale_closes: as in ``model.result.PortfolioResult``.
         cells: bars × tickers that were simulated.
         simulation_seconds: strategy, indicators and simulator.
+        currencies: of the prices of each of ``names``.
     """
 
     name: str
@@ -189,6 +196,7 @@ class Account:
     stale_closes: int
     cells: int
     simulation_seconds: float
+    currencies: tuple[str, ...] = ()
 
     @cached_property
     def turnover(self) -> float | None:

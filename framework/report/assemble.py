@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,17 @@ def accounts(run: RunResult) -> Accounts:
         _single(result, run.benchmarks.get(result.portfolio_id), ids, names, fills.take(fills.portfolio == i), i)
         for i, result in enumerate(run.portfolios)
     )
+    known = _currencies(run.portfolios)
+    singles = tuple(replace(single, currencies=tuple(known[name] for name in names)) for single in singles)
     return Accounts(_total(singles, fills), singles)
+
+
+def _currencies(results: Sequence[PortfolioResult]) -> dict[str, str]:
+    """What each ticker's prices are in; the source knows one for each, whatever the portfolio."""
+    found: dict[str, str] = {}
+    for result in results:
+        found |= zip(result.panel.tickers, result.currencies or repeat(result.currency), strict=False)
+    return found
 
 
 def _single(
@@ -45,7 +56,10 @@ def _single(
     number: int,
 ) -> Account:
     curve = _curve(result)
-    closes = forward_fill(result.panel.close)[result.first + curve.ends]
+    rows = result.first + curve.ends
+    closes = forward_fill(result.panel.close)[rows]
+    if result.rates is not None:
+        closes = closes * result.rates.at_close[rows]
     return Account(
         name=result.portfolio_id,
         strategies=(result.strategy,),
@@ -153,6 +167,7 @@ def _all_fills(results: Sequence[PortfolioResult], names: tuple[str, ...]) -> Fi
 def _fills(result: PortfolioResult, names: tuple[str, ...], number: int) -> Fills:
     trades, timeline = result.trades, result.timeline
     close = forward_fill(result.panel.close)
+    ones = np.ones(len(trades))
     sequence = np.arange(1, len(trades) + 1)
     return Fills(
         id=sequence,
@@ -169,6 +184,9 @@ def _fills(result: PortfolioResult, names: tuple[str, ...], number: int) -> Fill
         notional=trades.notional,
         fees=trades.fees,
         mark=close[trades.filled, trades.ticker],
+        mark_rate=ones if result.rates is None else result.rates.at_close[trades.filled, trades.ticker],
+        fx_rate=ones if trades.fx_rate is None else trades.fx_rate,
+        notional_local=trades.notional if trades.notional_local is None else trades.notional_local,
     )
 
 

@@ -18,6 +18,7 @@ from framework.report.account import Account, Fills
 from framework.report.tables import (
     Column,
     date,
+    exact,
     integer,
     moment,
     money,
@@ -49,8 +50,9 @@ def trades(account: Account) -> list[Column]:
     """``trades.csv``: the columns of ``trade_execution_logs``, and the bar decided on.
 
     ``exec_timestamp`` is the open of the bar it filled in, ``decision_bar`` the label of the bar decided on;
-    ``slippage_bps`` is positive where the fill was worse than ``arrival_price``. A simulated order has no ``order_id``,
-    and a trade no ``for_ticker``: these stay empty.
+    ``slippage_bps`` is positive where the fill was worse than ``arrival_price``. Prices and ``notional_local`` are in
+    ``currency``; ``notional``, ``notional_local`` × ``fx_rate``, and fees are in the account's.
+    A simulated order has no ``order_id``, and a trade no ``for_ticker``: these stay empty.
     """
     fills = account.fills
     same = np.zeros(len(fills), dtype=np.int64)
@@ -67,9 +69,9 @@ def trades(account: Account) -> list[Column]:
         Column("exec_price", fills.price, money),
         Column("slippage_bps", fills.slippage_bps, money),
         Column("notional", fills.notional, money),
-        Column("notional_local", fills.notional, money),
-        Column("currency", same, one_of((account.currency,))),
-        Column("fx_rate", same, one_of(("1",))),
+        Column("notional_local", fills.notional_local, money),
+        Column("currency", fills.ticker, one_of(account.currencies)),
+        Column("fx_rate", fills.fx_rate, exact),
         Column("kind", same, one_of(("trade",))),
         Column("fees", fills.fees, money),
         Column("execution_id", fills.id, lambda ids: [f"sim-{number}" for number in ids.tolist()]),
@@ -81,19 +83,22 @@ def trades(account: Account) -> list[Column]:
 
 
 def positions(account: Account) -> list[Column]:
-    """``positions.csv``: what is held after each bar in which it changed; price is that bar's close."""
-    when, ticker, held, price = position_changes(account.fills)
+    """``positions.csv``: what is held after each bar in which it changed; price is that bar's close.
+
+    The price is in the ticker's currency, the value in the account's.
+    """
+    when, ticker, held, price, rate = position_changes(account.fills)
     return [
         Column("timestamp", when, moment),
         Column("ticker", ticker, one_of(account.names)),
         Column("quantity", held, quantity),
         Column("price", price, money),
-        Column("value", held * price, money),
+        Column("value", held * price * rate, money),
     ]
 
 
-def position_changes(fills: Fills) -> tuple[Times, Ints, Floats, Floats]:
-    """Bar, ticker, quantity held and close, shape ``(C,)`` each, in order of (bar, ticker)."""
+def position_changes(fills: Fills) -> tuple[Times, Ints, Floats, Floats, Floats]:
+    """Bar, ticker, quantity held, close and its rate, shape ``(C,)`` each, in order of (bar, ticker)."""
     order = np.lexsort((fills.bar, fills.ticker))
     ticker, bar = fills.ticker[order], fills.bar[order]
     signed = fills.quantity[order]
@@ -103,7 +108,8 @@ def position_changes(fills: Fills) -> tuple[Times, Ints, Floats, Floats]:
     last[:-1] = (ticker[1:] != ticker[:-1]) | (bar[1:] != bar[:-1])
     rows = np.flatnonzero(last)
     rows = rows[np.lexsort((ticker[rows], bar[rows]))]
-    return bar[rows], ticker[rows], np.round(held[rows], 9), fills.mark[order][rows]
+    last_of = order[rows]
+    return bar[rows], ticker[rows], np.round(held[rows], 9), fills.mark[last_of], fills.mark_rate[last_of]
 
 
 def returns_monthly(account: Account) -> list[Column]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,12 @@ def ratio(values: Floats) -> list[str]:
 def quantity(values: Floats) -> list[str]:
     """Up to nine decimals, trailing zeros cut: ``100``, ``0.125``."""
     return [cell.rstrip("0").rstrip(".") for cell in _fixed(values, 9)]
+
+
+def exact(values: Floats) -> list[str]:
+    """Each number as short as it can be without being another: ``1``, ``1.0875``, ``0.00000666``."""
+    texts = map(repr, values.tolist())
+    return [f"{Decimal(text):f}" if "e" in text else text.removesuffix(".0") for text in texts]
 
 
 def integer(values: NDArray[np.int64]) -> list[str]:

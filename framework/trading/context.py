@@ -74,8 +74,8 @@ class AccountView(Protocol):
     def shares_at(self, bar: int) -> Floats:
         """Positions in shares, shape ``(N,)``; a copy."""
 
-    def last_close_at(self, bar: int) -> Floats:
-        """Each ticker's last close, shape ``(N,)``; 0 before its first bar."""
+    def share_values_at(self, bar: int) -> Floats:
+        """What a share is worth at its last close, in the portfolio's currency, shape ``(N,)``; 0: not known yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,10 +205,17 @@ class Context:
         return self._account.shares_at(self._cursor.row)
 
     @property
+    def share_values(self) -> Floats:
+        """What a share is worth at its last close, in the portfolio's currency; 0: without a close or a rate yet."""
+        values = self._account.share_values_at(self._cursor.row).view()
+        values.setflags(write=False)
+        return values
+
+    @property
     def weights(self) -> Floats:
         """Fraction of equity that each position is worth at the last close."""
         account, row = self._account, self._cursor.row
-        return account.shares_at(row) * account.last_close_at(row) / account.equity_at(row)
+        return account.shares_at(row) * account.share_values_at(row) / account.equity_at(row)
 
     # --- what is wanted ------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ def larger(a: Number, b: float) -> Number:
 
 
 class CommissionModel(Plugin):
-    """Commission of a fill, in the portfolio's currency."""
+    """Commission of a fill, in the portfolio's currency: amounts of a model are of that currency, too."""
 
     kind = "commission model"
 
@@ -32,8 +32,8 @@ class CommissionModel(Plugin):
 
         Args:
             quantity: shares, > 0; a float or shape ``(K,)``.
-            price: price per share, after slippage.
-            notional: quantity × price.
+            price: price per share, after slippage, in the portfolio's currency.
+            notional: quantity × price, likewise.
 
         Returns:
             fees ≥ 0 of the same shape; rounded to 1e-6 by the caller.

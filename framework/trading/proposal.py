@@ -78,7 +78,7 @@ class Proposal:
         positions: ``(N,)`` shares held now.
         pending: ``(N,)`` signed shares on their way from earlier decisions: unfilled market orders and targets, and
             resting orders that would increase a position.
-        prices: ``(N,)`` last close, per share; 0 before a ticker's first bar.
+        prices: ``(N,)`` last close, per share, in the ticker's currency; 0 before a ticker's first bar.
         price_age_bars: ``(N,)`` bars since the ticker's last one: 0 = it has the current bar, inf = it never had one.
         columns: ``(K,)`` int, the ticker of each order.
         asked: ``(K,)`` signed shares that the strategy asked for.
@@ -88,6 +88,8 @@ class Proposal:
         orders_last_minute: how many orders were sent in the 60 seconds before this decision.
         halted_by: why the portfolio is halted; None if it is not.
         lots_per_share: quantities are whole multiples of one over this.
+        rates: ``(N,)`` units of the portfolio's currency per unit of the ticker's; NaN: none is known yet. None: all
+            tickers are in the portfolio's currency.
     """
 
     portfolio_id: str
@@ -107,6 +109,7 @@ class Proposal:
     orders_last_minute: int = 0
     halted_by: str | None = None
     lots_per_share: float = WHOLE
+    rates: Floats | None = None
     _draft: _Draft = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -131,6 +134,18 @@ class Proposal:
         """``(K,)``: the price to value each order at: its limit, else its stop, else the last close."""
         stops = np.where(np.isnan(self.stop_prices), self.prices[self.columns], self.stop_prices)
         return _read_only(np.where(np.isnan(self.limit_prices), stops, self.limit_prices))
+
+    @cached_property
+    def share_values(self) -> Floats:
+        """``(N,)``: what a share is worth at the last close, in the portfolio's currency; 0: not known yet."""
+        return self.prices if self.rates is None else _read_only(self.prices * np.nan_to_num(self.rates))
+
+    @cached_property
+    def order_values(self) -> Floats:
+        """``(K,)``: :attr:`order_prices` in the portfolio's currency."""
+        if self.rates is None:
+            return self.order_prices
+        return _read_only(self.order_prices * np.nan_to_num(self.rates)[self.columns])
 
     @property
     def is_halted(self) -> bool:
@@ -165,7 +180,7 @@ class Proposal:
     @property
     def values(self) -> Floats:
         """``(N,)`` resulting positions at the last close, signed, in the portfolio's currency."""
-        return _read_only(self.resulting * self.prices)
+        return _read_only(self.resulting * self.share_values)
 
     @property
     def gross(self) -> float:
@@ -185,7 +200,7 @@ class Proposal:
     @property
     def weights_now(self) -> Floats:
         """``(N,)`` values of the positions held now as fractions of equity."""
-        return self.as_weights(self.positions * self.prices)
+        return self.as_weights(self.positions * self.share_values)
 
     def as_weights(self, values: Floats) -> Floats:
         """Values as fractions of equity; infinite where equity is 0 or less, 0 where the value is."""

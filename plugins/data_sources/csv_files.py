@@ -43,9 +43,11 @@ class CsvFiles(DataSource):
     prices: Literal["traded", "adjusted"] = "traded"
     #: IANA time zone of timestamps without an offset, such as ``America/New_York``.
     timezone: str | None = None
+    #: What tickers are in (``SAP: EUR``); those not named are in USD.
+    currencies: dict[str, str] = {}  # noqa: RUF012  # the default of a parameter; each object gets its own
 
     def check(self) -> None:
-        """Check ``name`` and ``timezone``."""
+        """Check ``name``, ``timezone`` and ``currencies``."""
         if self.name is not None and not re.fullmatch(r"[A-Za-z0-9_.-]{1,50}", self.name):
             raise ConfigError(
                 f"data source csv: parameter 'name' was {self.name!r}; allowed are 1 to 50 letters, digits, and . _ -"
@@ -54,6 +56,10 @@ class CsvFiles(DataSource):
             near = difflib.get_close_matches(self.timezone, zoneinfo.available_timezones(), n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigError(f"data source csv: timezone {self.timezone!r} is unknown{hint}")
+        for ticker, currency in self.currencies.items():
+            if not re.fullmatch(r"[A-Z]{3}", currency):
+                allowed = "three capital letters such as EUR are allowed"
+                raise ConfigError(f"data source csv: the currency of {ticker} was {currency!r}; {allowed}")
 
     def key(self) -> str:
         """``csv:<name>``; without a name, one that differs for each path."""
@@ -73,6 +79,14 @@ class CsvFiles(DataSource):
         for path in self._files.shared:
             found |= _tables.names(path)
         return tuple(sorted(found))
+
+    def currency(self, ticker: str) -> str:
+        """As the parameter ``currencies`` says.
+
+        Raises:
+            ConfigError: it names a ticker that no file has.
+        """
+        return self._currencies.get(ticker, "USD")
 
     def batches(self, tickers: Sequence[str]) -> tuple[tuple[str, ...], ...]:
         """Files with several tickers are read once, so theirs come together; others by the size of their files."""
@@ -130,6 +144,14 @@ class CsvFiles(DataSource):
             else:
                 named.setdefault(_stem(path), []).append(path)
         return _Files(named, tuple(shared))
+
+    @cached_property
+    def _currencies(self) -> dict[str, str]:
+        known = self.tickers() if self.currencies else ()
+        for ticker in self.currencies:
+            if ticker not in known:
+                raise ConfigError(f"data source csv: currencies: {self._unknown(ticker, known)}")
+        return self.currencies
 
     @cached_property
     def _digests(self) -> _Digests:

@@ -61,7 +61,8 @@ class MaxWeight(RiskRule):
         """Cut ticker by ticker."""
         asked = np.abs(proposal.weights)
         with np.errstate(divide="ignore"):
-            shares = np.where(proposal.prices > 0.0, self.limit * max(proposal.equity, 0.0) / proposal.prices, np.inf)
+            most = self.limit * max(proposal.equity, 0.0) / proposal.share_values
+        shares = np.where(proposal.share_values > 0.0, most, np.inf)
         proposal.cap(shares, lambda column: f"{asked[column]:.4g} > {self.limit:g}")
         left = np.abs(proposal.weights)
         for column in np.flatnonzero(left > self.limit * (1.0 + NOISE)).tolist():
@@ -75,9 +76,9 @@ class MaxOrderNotional(RiskRule):
 
     def review(self, proposal: Proposal) -> None:
         """Cut order by order."""
-        notionals = np.abs(proposal.orders) * proposal.order_prices
+        notionals = np.abs(proposal.orders) * proposal.order_values
         for order in np.flatnonzero(notionals > self.limit * (1.0 + NOISE)).tolist():
-            shares = self.limit / float(proposal.order_prices[order])
+            shares = self.limit / float(proposal.order_values[order])
             proposal.shrink(order, shares, f"{notionals[order]:.2f} > {self.limit:g}")
 
 
@@ -112,7 +113,7 @@ def _scale_down(proposal: Proposal, excess: Callable[[], float], guilty: Callabl
     """Scale what increases in the guilty orders by one factor, so that nothing is in excess if that can be."""
     for _ in range(ATTEMPTS):
         too_much, orders = excess(), guilty()
-        growth = float(np.add.reduce((proposal.increasing * proposal.prices[proposal.columns])[orders]))
+        growth = float(np.add.reduce((proposal.increasing * proposal.share_values[proposal.columns])[orders]))
         if not too_much or not growth:
             return
         # Once is enough, but where orders of both sides wait for one ticker.

@@ -339,6 +339,15 @@ def test_an_override_of_a_broken_file_still_names_the_files_mistake(write: Write
 # --- not built yet -------------------------------------------------------------------------------------------------
 
 
+def test_portfolios_in_several_currencies_have_no_report_yet_but_may_trade(write: Write) -> None:
+    with pytest.raises(NotBuiltYet, match=r"portfolios\.1\.currency: one report of portfolios in several currencies"):
+        loaded(write(TWO), "portfolios.tech.currency=EUR")
+    both = ("portfolios.0.currency=EUR", "portfolios.1.currency=EUR")
+    assert {each.currency for each in loaded(write(TWO), *both).config.portfolios} == {"EUR"}
+    apart = ("mode=paper", "broker=paper", "portfolios.tech.currency=EUR")
+    assert len({each.currency for each in loaded(write(TWO), *apart).config.portfolios}) == 2
+
+
 @pytest.mark.parametrize(
     ("override", "answer"),
     [
@@ -350,7 +359,6 @@ def test_an_override_of_a_broken_file_still_names_the_files_mistake(write: Write
         ("flows=[{date: 2005-01-10, amount: 5, reference: jan}]", "--set: portfolios.0.flows: dated flows"),
         ("flows=[{every: month, amount: 5}]", "--set: portfolios.0.flows: dated flows"),
         ("fill=next_close", "--set: portfolios.0.fill: fill 'next_close' (there is: next_open)"),
-        ("currency=EUR", "--set: portfolios.0.currency: currency 'EUR'"),
         ("broker={name: alpaca, account: A1}", "--set: broker.account: broker accounts"),
     ],
 )

@@ -19,9 +19,9 @@ def decimals(rows):
     return [[None if np.isnan(value) else Decimal(repr(float(value))) for value in row] for row in rows]
 
 
-def check_identity(case, result):
-    """equity = opening cash + Σ signed trade cash + Σ position × last close, at every bar."""
-    closes = np.nan_to_num(_last(case.panel.close))
+def check_identity(case, result, rates=1.0):
+    """equity = opening cash + Σ signed trade cash + Σ position × last close (× rate), at every bar."""
+    closes = np.nan_to_num(_last(case.panel.close)) * rates
     trades = result.trades
     for bar in range(len(case.panel)):
         done = trades.filled <= bar

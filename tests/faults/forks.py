@@ -8,6 +8,7 @@ the process has ended, its exit status.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -205,6 +206,7 @@ _USED = (
 def serve(config: str) -> None:
     """Import everything, then fork for each request."""
     warm(config)
+    gc.freeze()  # memory that nobody writes to stays shared
     _tell({"ready": True})
     for line in sys.stdin:
         request = json.loads(line)

@@ -137,3 +137,18 @@ def test_parameters_have_bounds(name, params, says):
     with pytest.raises(ConfigError) as caught:
         MANAGER.create("risk rule", name, params)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("max_weight", {"limit": 0.1}),
+        ("max_gross", {"limit": 0.1}),
+        ("max_net", {"limit": 0.1}),
+        ("max_order_notional", {"limit": 1000.0}),
+    ],
+)
+def test_a_limit_is_one_of_the_portfolios_currency(name, params):
+    """Shares at 100 that are worth 25 to the portfolio: 40 of them are a tenth of 10,000, and 1,000."""
+    asked = proposal([0], [(0, 500)], prices=[100.0], rates=np.array([0.25]))
+    assert review(name, params, asked).kept.tolist() == [40.0]

@@ -121,7 +121,7 @@ def make_trades(rows):
     """Fills as rows of numbers, in the order of the columns of ``Trades``."""
     columns: Any = zip(*rows, strict=True) if rows else [()] * 9
     kinds = [np.int64] * 3 + [np.float64] * 6
-    names = [field.name for field in fields(Trades)]
+    names = [field.name for field in fields(Trades)][: len(kinds)]
     made: dict[str, Any] = {
         name: np.array(column, dtype=kind) for name, column, kind in zip(names, columns, kinds, strict=True)
     }

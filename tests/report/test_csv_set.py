@@ -1,4 +1,5 @@
 import csv
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -7,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from framework.model.panel import forward_fill
+from framework.model.rates import Rates
 from framework.report.assemble import accounts
 from framework.report.csv_set import TABLES, write_csv_set
-from framework.report.tables import Column, moment, money, quantity, quoted, ratio, table_text
+from framework.report.tables import Column, exact, moment, money, quantity, quoted, ratio, table_text
 
 TRADE_COLUMNS = """
 id portfolio_id ticker exec_timestamp side quantity arrival_price exec_price slippage_bps notional notional_local
@@ -79,6 +81,41 @@ def test_slippage_is_positive_where_the_fill_was_worse(written, build_run, build
     assert {row["side"] for row in rows} == {"BUY", "SELL"}
     for row in rows:
         assert float(row["slippage_bps"]) == pytest.approx(1.0, abs=0.01)
+
+
+def test_other_currencies_are_converted_and_their_prices_are_not(written, build_run, build_result):
+    """The same fills, of a portfolio in which the second ticker is in another currency."""
+    result = build_result(bars=60)
+    rate = np.ones(result.panel.close.shape)
+    rate[:, 1] = np.linspace(0.9, 1.1, 60)
+    trades = result.trades
+    rates = rate[trades.filled, trades.ticker]
+    notional = np.rint(trades.notional * rates * 1e6) / 1e6
+    changed = replace(trades, notional=notional, notional_local=trades.notional, fx_rate=rates)
+    currencies = ("USD", "EUR", "USD")
+    result = replace(result, trades=changed, rates=Rates(rate, rate.copy()), currencies=currencies)
+    account = accounts(build_run(result)).total
+    folder = written(account)
+    for row in read(folder / "trades.csv"):
+        assert row["currency"] == ("EUR" if row["ticker"] == "MSFT" else "USD")
+        assert (row["fx_rate"] == "1") == (row["currency"] == "USD")
+        converted = Decimal(row["notional_local"]) * Decimal(row["fx_rate"])
+        assert abs(Decimal(row["notional"]) - converted) <= Decimal("0.000001")
+    close = forward_fill(result.panel.close)
+    for row in read(folder / "positions.csv"):
+        at = int(np.flatnonzero(result.timeline.timestamps == np.datetime64(row["timestamp"][:-1]))[0])
+        column = result.panel.tickers.index(row["ticker"])
+        assert float(row["price"]) == pytest.approx(close[at, column], abs=1e-6)
+        worth = float(row["quantity"]) * close[at, column] * rate[at, column]
+        assert float(row["value"]) == pytest.approx(worth, rel=1e-9)
+    assert account.closes[:, 1] == pytest.approx(close[:, 1] * rate[:, 1])
+
+
+@pytest.mark.parametrize(
+    ("rate", "cell"), [(1.0, "1"), (1.0875, "1.0875"), (6.66e-06, "0.00000666"), (1 / 3, repr(1 / 3)), (150.0, "150")]
+)
+def test_rates_are_written_exactly(rate, cell):
+    assert exact(np.array([rate])) == [cell]
 
 
 def test_positions_follow_from_trades(written, build_run, build_result):

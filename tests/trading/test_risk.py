@@ -419,3 +419,12 @@ def test_a_larger_stack_never_leaves_more(seen, rules, random):
     less = np.abs(review_orders(rules, seen).kept)
     more = np.abs(review_orders(rules[:1], seen).kept)
     assert (less <= more).all()
+
+
+def test_rules_compare_in_the_portfolios_currency():
+    seen = proposal([10, 0], [(0, 30), (1, 5)], prices=[100.0, 20.0], equity=1000.0, rates=np.array([0.25, np.nan]))
+    assert seen.share_values.tolist() == [25.0, 0.0]
+    assert seen.order_values.tolist() == [25.0, 0.0]
+    assert seen.values.tolist() == [1000.0, 0.0]
+    assert seen.weights_now.tolist() == [0.25, 0.0]
+    assert (seen.gross, seen.net) == (1000.0, 1000.0)
