@@ -51,7 +51,8 @@ SELECT
     cash_data.timestamp AS cash_timestamp,
     positions_data.tickers,
     positions_data.quantities,
-    positions_data.updated_at
+    positions_data.updated_at,
+    (SELECT coalesce(max(id), 0) FROM trade_execution_logs WHERE portfolio_id = 'bench-:p') AS newest_trade
 FROM positions_data
 LEFT JOIN latest_cash AS cash_data ON true;
 /* live_orders */ SELECT orders.order_id, orders.due_at, decisions.valid_until, orders.ticker, orders.side, orders.quantity,
@@ -185,8 +186,11 @@ FOR KEY SHARE;
     window_hash)
 SELECT 'bench-:p', 'strategy', to_timestamp(:n), to_timestamp(:n), to_timestamp(:n), 0, '{}'::jsonb,
     '0123456789abcdef0123456789abcdef', '0123456789abcdef0123456789abcdef', '0123456789abcdef0123456789abcdef'
-WHERE 'strategy' = 'liquidation' OR NOT EXISTS (
+WHERE ('strategy' = 'liquidation' OR NOT EXISTS (
     SELECT FROM halts WHERE resumed_at IS NULL AND (portfolio_id IS NULL OR portfolio_id = 'bench-:p')
-)
+))
+AND ((SELECT max(id) FROM trade_execution_logs WHERE portfolio_id = 'bench-:p')::bigint IS NULL OR (SELECT max(id) FROM trade_execution_logs WHERE portfolio_id = 'bench-:p') = (
+    SELECT coalesce(max(id), 0) FROM trade_execution_logs WHERE portfolio_id = 'bench-:p'
+))
 ON CONFLICT (portfolio_id, due_at) DO NOTHING;
 COMMIT;

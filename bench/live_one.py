@@ -67,6 +67,11 @@ def replay(pool: Pool, sent: Sequence[Sent]) -> float:
     asked = [(query, _instead(parameters)) for query, parameters in sent]
     with pool.connection() as connection:
         cursor = connection.cursor()
+        cursor.execute("SELECT max(id) FROM trade_execution_logs WHERE portfolio_id = 'one-bare'")
+        (own,) = cursor.fetchone()
+        for _, parameters in asked:
+            if parameters and "newest_trade" in parameters:
+                parameters["newest_trade"] = own
         began = time.perf_counter()
         for query, parameters in asked:
             cursor.execute(query, parameters)
