@@ -42,6 +42,7 @@ COMMANDS = {
     "resume": Command("framework.cli.operate:resume", "Let a halted portfolio, or all, trade again."),
     "liquidate": Command("framework.cli.operate:liquidate", "Halt a portfolio and sell what it holds."),
     "portfolio": Command("framework.cli.portfolio:portfolio_app", "Portfolios: open, list."),
+    "report": Command("framework.cli.report:report", "A portfolio from its live books, or a backtest's summary again."),
     "audit": Command("framework.cli.audit:audit", "Prove the books by replay; name the first wrong row."),
     "db": Command("framework.cli.db:db_app", "The database: upgrade, status, url, stop, backup, restore."),
 }
