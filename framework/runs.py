@@ -256,8 +256,10 @@ class _Simulated:
     is_traded: bool
 
 
-def run_config(plan: Plan, database: Database, progress: Progress, announce: Announce) -> RunResult:
+def run_config(plan: Plan, database: Database, progress: Progress, announce: Announce, keep: bool = False) -> RunResult:
     """Load what the database lacks, backtest every portfolio on a thread of its own and, in mode replay, replay it.
+
+    ``keep`` leaves the scratch schema of a replay where it is, and says how to use it.
 
     Raises:
         EngineError: see :mod:`framework.errors`.
@@ -269,7 +271,7 @@ def run_config(plan: Plan, database: Database, progress: Progress, announce: Ann
     }
     done = run_threads(tasks)
     if plan.config.mode == "replay":
-        _replay(plan, database, done, progress, announce)
+        _replay(plan, database, done, progress, announce, keep)
     notes = dict.fromkeys([*loaded.notes(), *(note for each in done for note in each.notes)])
     for note in notes:
         announce(f"Note: {note}")
@@ -325,19 +327,23 @@ def _task(
     return work
 
 
-def _replay(plan: Plan, database: Database, done: list[_Simulated], progress: Progress, announce: Announce) -> None:
+def _replay(
+    plan: Plan, database: Database, done: list[_Simulated], progress: Progress, announce: Announce, keep: bool
+) -> None:
     """Run every portfolio again through scratch books, a thread each, and compare with the backtest.
 
     Raises:
         ParityError: they differ.
     """
     from framework.data.coming import Coming
-    from framework.db.scratch import scratch_schema
+    from framework.db.scratch import how_to_use, scratch_schema
     from framework.engine.replay import Replayed, compare, replay
 
     size = plan.config.database.pool
     name = f"replay_{datetime.now(UTC):%Y%m%d%H%M%S}_{uuid4().hex[:6]}"
-    with scratch_schema(database.url, name, size.min, size.max) as scratch:
+    with scratch_schema(database.url, name, size.min, size.max, keep) as scratch:
+        if keep:
+            announce(f"Replay: {how_to_use(name, str(plan.loaded.path))}")
 
         def work(checkpoint: Callable[[], None]) -> list[Replayed]:
             def told(portfolio_id: str, bars: int, total: int) -> None:

@@ -21,7 +21,18 @@ OutOption = Annotated[
 ]
 
 
-def run(config: ConfigArgument, set_: SetOption = None, out: OutOption = None, json: JsonOption = False) -> None:
+KeepOption = Annotated[
+    bool, typer.Option("--keep", help="Mode replay: leave its books where they are, and say how to look at them.")
+]
+
+
+def run(
+    config: ConfigArgument,
+    set_: SetOption = None,
+    out: OutOption = None,
+    keep: KeepOption = False,
+    json: JsonOption = False,
+) -> None:
     """Run what a config says: a backtest or a replay with its report, or paper trading until it is stopped.
 
     Example: engine run demo.yaml --set portfolios.0.strategy.params.fast=10 --out runs/fast
@@ -30,9 +41,11 @@ def run(config: ConfigArgument, set_: SetOption = None, out: OutOption = None, j
         from framework import app
 
         if loaded.config.mode == "paper":
+            if keep:
+                app.require_replay(loaded)
             _trade(loaded, progress, json)
             return
-        outcome = app.run(loaded, out, progress, lambda line: typer.echo(line, err=True))
+        outcome = app.run(loaded, out, progress, lambda line: typer.echo(line, err=True), keep=keep)
     if json:
         print_json(outcome.summary)
         return
