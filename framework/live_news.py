@@ -87,8 +87,10 @@ class News:
         self._observers.tell("fill_booked", portfolio_id=name, fill=fill)
 
     def _ended(self, identity: Identity, order: LiveOrder, reason: str | None) -> None:
-        if reason is not None:
-            self._line(identity.portfolio_id, f"order {order.side} {order.ticker} ended: {reason}")
+        if reason is not None and order.rest:
+            asked, rest = (f"{abs(shares).normalize():f}" for shares in (order.quantity, order.rest))
+            text = f"order {order.side} {asked} {order.ticker} ended: {reason}, {rest} not filled"
+            self._line(identity.portfolio_id, text)
 
     def _decided(self, identity: Identity, decision: Decision, missed: int) -> None:
         name = identity.portfolio_id

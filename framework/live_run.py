@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
 from framework.books.journal import read_live_orders
@@ -11,7 +11,7 @@ from framework.books.opening import book_opening, booked_opening
 from framework.books.state import read_latest_valuation, read_state
 from framework.config.model import Portfolio
 from framework.data.adjust import refuse_splits
-from framework.db.database import Database
+from framework.db.database import EMBEDDED, Database
 from framework.db.market import read_corporate_actions
 from framework.db.queries import fetch_one
 from framework.engine.clock import Clock, RealClock, SimulatedClock
@@ -74,6 +74,8 @@ class LiveRun:
             f"Engine {self._engine.holder}: {len(self._identities)} portfolio(s), mode {self._plan.config.mode}, "
             f"{self._describe_clock()}"
         )
+        if self._is_over():
+            self._announce(self._how_to_go_on())
         self._observers.start()
         self._observers.tell("engine_started", name=self._plan.config.name)
         is_alive = self._engine.run(self._news.show)
@@ -104,16 +106,33 @@ class LiveRun:
                 assert row is not None
                 return RealClock(row[0])
             booked = fetch_one(connection, "latest_moment", {"portfolio_ids": list(self._identities)})
-        start, end = (datetime.combine(day, time(), UTC) for day in (section.start, section.end))
+        start = datetime.combine(section.start, time(), UTC)
         # What was lived through stays so: a restart goes on where the books end.
         newest = booked[0] if booked is not None and booked[0] is not None else start
-        return SimulatedClock(max(start, newest), end + timedelta(days=1), section.seconds_per_day)
+        return SimulatedClock(max(start, newest), _end_of(section.end), section.seconds_per_day)
 
     def _describe_clock(self) -> str:
         section, now = self._plan.config.clock, self.clock.now()
         if section is None:
             return f"real time, {now:%Y-%m-%d %H:%M} UTC"
         return f"simulated clock from {now:%Y-%m-%d %H:%M} UTC to {section.end}, {section.seconds_per_day:g} s a day"
+
+    def _is_over(self) -> bool:
+        """Whether no bar comes any more before the simulated clock's end."""
+        section = self._plan.config.clock
+        if section is None:
+            return False
+        return self._plan.coming().next_bar(self.clock.now()) > _end_of(section.end)
+
+    def _how_to_go_on(self) -> str:
+        end = self._plan.config.clock.end if self._plan.config.clock is not None else None
+        empty = "another database.url"
+        if self._plan.config.database.url == EMBEDDED:
+            empty = "an empty database (engine db stop; rm -r .engine)"
+        return (
+            f"Note: the simulated clock is over: these books have lived to its end, {end}; nothing is left to trade. "
+            f"To go on, give a later end (--set clock.end=…); to start afresh, use {empty}, or other portfolio ids"
+        )
 
     def _open_books(self) -> None:
         for portfolio in self._plan.config.portfolios:
@@ -192,6 +211,10 @@ class LiveRun:
             held,
             **self._news.counts[name],
         )
+
+
+def _end_of(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC) + timedelta(days=1)
 
 
 def _identity(plan: Plan, portfolio: Portfolio) -> Identity:

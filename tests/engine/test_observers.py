@@ -193,3 +193,20 @@ def test_a_slow_one_is_waited_for_as_long_as_it_moves():
         observers.tell("x", n=n)
     assert observers.close(hangs_seconds=0.3) == []
     assert told == list(range(30))
+
+
+# --- lines ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_order_that_ends_says_how_much_of_it_did_not_fill(live):
+    def spend(ctx, n):
+        if n == 1:
+            ctx.order("AAA", 1500)
+            ctx.order("BBB", 10, limit=1.0)
+
+    ACTS["a"] = spend
+    said = live.run(portfolio())
+    ended = [line for line in said if " ended: " in line]
+    assert len(ended) == 2
+    assert ended[0].endswith("order BUY 1500 AAA ended: no cash, 500 not filled")
+    assert ended[1].endswith("order BUY 10 BBB ended: not reached, 10 not filled")
