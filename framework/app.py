@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -195,10 +195,23 @@ def _checked_data(plan: Plan, database: Database, progress: Progress) -> tuple[N
     return None, "; ".join([f"source {report.source}: {read}", *report.notes()])
 
 
+def _newest_dates(plan: Plan, database: Database, portfolio: Portfolio) -> tuple[date | None, date | None]:
+    """What a check in real time looks at: the newest month that is there, as today may have no bar or no session."""
+    from framework.db.queries import fetch_all
+
+    config = plan.config
+    if config.clock is not None or config.start is not None:
+        return None, None
+    asked = {"source": plan.source.key(), "bar_interval": config.interval, "tickers": list(portfolio.tickers)}
+    with database.pool.connection() as connection:
+        newest = max((row[2].date() for row in fetch_all(connection, "stored_range", asked)), default=plan.end)
+    return newest - timedelta(days=30), newest
+
+
 def _checked_portfolio(plan: Plan, database: Database, portfolio: Portfolio) -> tuple[None, str]:
     from framework.engine.lookahead import check_lookahead
 
-    data = panel_of(plan, database, portfolio)
+    data = panel_of(plan, database, portfolio, *_newest_dates(plan, database, portfolio))
     job = plan.job(portfolio, data, plan.strategy(portfolio), portfolio.strategy.name, portfolio.schedule)
     cuts = check_lookahead(job, lambda: plan.strategy(portfolio))
     bars = len(data.panel) - data.first

@@ -17,6 +17,7 @@ from framework.db.queries import fetch_one
 from framework.engine.clock import Clock, RealClock, SimulatedClock
 from framework.engine.live import LiveEngine
 from framework.engine.observers import HANGS_SECONDS, Observers
+from framework.engine.precautions import refuse_unbooked_splits, stale_prices
 from framework.engine.runner import Settings
 from framework.errors import BookingError, ConfigError, EngineError
 from framework.live_news import News
@@ -60,6 +61,7 @@ class LiveRun:
         self.clock = self._clock()
         self._open_books()
         self._note_actions()
+        self._note_stale_prices()
         self._observers = Observers(plan.manager.notify, plan.manager.event_failures)
         self._news = News(announce, self._observers, self.clock, self._identities)
         self._engine = self._make_engine()
@@ -164,12 +166,26 @@ class LiveRun:
         plan = self._plan
         with self._database.pool.connection() as connection:
             actions = read_corporate_actions(connection, plan.source.key(), list(plan.tickers))
+            for portfolio in plan.config.portfolios:
+                refuse_unbooked_splits(connection, portfolio.id, actions, self.clock.now().date())
         refuse_splits(actions, plan.start, plan.end)
         coming = [each for each in actions if each.kind == "dividend" and plan.start <= each.ex_date <= plan.end]
         if coming:
             self._announce(
                 f"Note: {len(coming)} dividends lie in this run; this version does not pay them into the books"
             )
+
+    def _note_stale_prices(self) -> None:
+        """In real time: prices that are old mean that the source brings none."""
+        plan, config = self._plan, self._plan.config
+        if config.clock is not None:
+            return
+        with self._database.pool.connection() as connection:
+            found = stale_prices(
+                connection, plan.source.key(), config.interval, config.calendar, plan.tickers, self.clock.now().date()
+            )
+        for sentence in found:
+            self._announce(f"Note: {sentence}; it is traded when newer bars come")
 
     def _make_engine(self) -> LiveEngine:
         from framework import __version__

@@ -229,8 +229,10 @@ def ensured(plan: Plan, database: Database, progress: Progress) -> LoadReport:
     return run_threads({"load": work})[0]
 
 
-def panel_of(plan: Plan, database: Database, portfolio: Portfolio) -> LoadedPanel:
-    """The bars of a portfolio, from the database, adjusted, with its warm-up."""
+def panel_of(
+    plan: Plan, database: Database, portfolio: Portfolio, start: date | None = None, end: date | None = None
+) -> LoadedPanel:
+    """The bars of a portfolio, from the database, adjusted, with its warm-up; of the plan's dates or of others."""
     from framework.data.panels import panel_for
 
     config = plan.config
@@ -241,8 +243,8 @@ def panel_of(plan: Plan, database: Database, portfolio: Portfolio) -> LoadedPane
         config.interval,
         config.calendar,
         config.adjust,
-        plan.start,
-        plan.end,
+        start or plan.start,
+        end or plan.end,
         plan.warmup_bars(portfolio),
         run_tickers=plan.tickers,
     )
