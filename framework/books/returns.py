@@ -10,15 +10,23 @@ class ReturnIndex:
     """Grows with equity, and not with money that comes or goes: money in = equity - profit.
 
     Return of a valuation: V / (V before + money that came in between) - 1; the first is measured on the money in.
+
+    Args:
+        equity, money_in: of a valuation to begin after; zero: from the opening on.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, equity: float = 0.0, money_in: float = 0.0) -> None:
         self._measured_from = 0
-        self._begin()
+        self._begin(equity, money_in)
 
-    def _begin(self) -> None:
-        self._last_id, self._equity, self._money_in = 0, 0.0, 0.0
+    def _begin(self, equity: float = 0.0, money_in: float = 0.0) -> None:
+        self._last_id, self._equity, self._money_in = 0, equity, money_in
         self._index = self._peak = 1.0
+
+    @property
+    def value(self) -> float:
+        """What one unit of money has become, whatever came and went."""
+        return self._index
 
     @property
     def drawdown(self) -> float:

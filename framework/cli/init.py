@@ -16,19 +16,20 @@ _GITIGNORE = "# what engine makes: the embedded database, reports\n.engine/\nrun
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The workspace; made where it is missing.")] = Path(),
 ) -> None:
-    """Write a workspace: a demo config, an empty plugins folder, a .gitignore. Nothing that is there is changed.
+    """Write a workspace: configs to start from, an empty plugins folder, a .gitignore. What is there is not changed.
 
     Example: engine init trading && cd trading && engine run demo.yaml
     """
-    demo = resources.files("framework.configs").joinpath("demo.yaml").read_text("utf-8")
+    configs = resources.files("framework.configs")
+    texts = {name: configs.joinpath(name).read_text("utf-8") for name in ("demo.yaml", "paper.yaml")}
     try:
         (folder / "plugins").mkdir(parents=True, exist_ok=True)
-        for name, text in (("demo.yaml", demo), (".gitignore", _GITIGNORE)):
+        for name, text in {**texts, ".gitignore": _GITIGNORE}.items():
             _write_new(folder / name, text)
     except OSError as error:
         raise UsageError(f"no workspace can be made in {str(folder)!r}: {error.strerror} ({error.filename})") from None
     step = "" if folder == Path() else f"cd {folder} && "
-    typer.echo(f"next: {step}engine run demo.yaml")
+    typer.echo(f"next: {step}engine run demo.yaml (a backtest), and engine run paper.yaml (paper trading to watch)")
 
 
 def _write_new(path: Path, text: str) -> None:

@@ -33,15 +33,16 @@ class Command:
 
 
 COMMANDS = {
-    "run": Command("framework.cli.run:run", "Run what a config says: a backtest and its report."),
+    "run": Command("framework.cli.run:run", "Run what a config says: a backtest, a replay, or paper trading."),
     "check": Command("framework.cli.check:check", "Say whether a config would run, without running it."),
-    "init": Command("framework.cli.init:init", "Write a workspace: demo config, plugins folder, .gitignore."),
+    "init": Command("framework.cli.init:init", "Write a workspace: configs, plugins folder, .gitignore."),
     "plugins": Command("framework.cli.plugins:plugins_app", "What is installed, from where, and what failed to load."),
     "status": Command("framework.cli.operate:status", "How every portfolio is, and which engines run them."),
     "halt": Command("framework.cli.operate:halt", "Stop a portfolio, or all, from sending orders."),
     "resume": Command("framework.cli.operate:resume", "Let a halted portfolio, or all, trade again."),
     "liquidate": Command("framework.cli.operate:liquidate", "Halt a portfolio and sell what it holds."),
     "portfolio": Command("framework.cli.portfolio:portfolio_app", "Portfolios: open, list."),
+    "report": Command("framework.cli.report:report", "A portfolio from its live books, or a backtest's summary again."),
     "audit": Command("framework.cli.audit:audit", "Prove the books by replay; name the first wrong row."),
     "db": Command("framework.cli.db:db_app", "The database: upgrade, status, url, stop, backup, restore."),
 }

@@ -11,6 +11,7 @@ import typer
 
 from framework.cli.common import ConfigArgument, JsonOption, SetOption, Teller, loaded_config, print_json
 from framework.cli.progress import Report, progress_bar
+from framework.errors import UsageError
 
 if TYPE_CHECKING:
     from framework.config.load import LoadedConfig
@@ -21,18 +22,44 @@ OutOption = Annotated[
 ]
 
 
-def run(config: ConfigArgument, set_: SetOption = None, out: OutOption = None, json: JsonOption = False) -> None:
-    """Run what a config says: a backtest or a replay with its report, or paper trading until it is stopped.
+KeepOption = Annotated[
+    bool, typer.Option("--keep", help="Mode replay: leave its books where they are, and say how to look at them.")
+]
+
+
+def run(
+    config: ConfigArgument,
+    set_: SetOption = None,
+    out: OutOption = None,
+    keep: KeepOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Run what a config's `mode` says.
+
+    backtest: simulate, and leave a report. replay: the same, then once more through books in PostgreSQL, which must
+    end with the same trades and equity. paper: trade at the paper broker, on the real or a simulated clock, until
+    Ctrl-C; the books stay, and the next run goes on from them.
 
     Example: engine run demo.yaml --set portfolios.0.strategy.params.fast=10 --out runs/fast
+
+    Example: engine run demo.yaml --set mode=replay --keep
+
+    Example: engine run paper.yaml
     """
     with loaded_config(config, set_) as loaded, progress_bar() as progress:
         from framework import app
 
         if loaded.config.mode == "paper":
+            if keep:
+                app.require_replay(loaded)
+            if out is not None:
+                raise UsageError(
+                    "--out is for the report of a backtest; mode paper keeps books instead, and `engine report "
+                    "--portfolio ID --out DIR` reports from them at any time"
+                )
             _trade(loaded, progress, json)
             return
-        outcome = app.run(loaded, out, progress, lambda line: typer.echo(line, err=True))
+        outcome = app.run(loaded, out, progress, lambda line: typer.echo(line, err=True), keep=keep)
     if json:
         print_json(outcome.summary)
         return

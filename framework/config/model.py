@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
+from framework.model.cron import check_cron
 from framework.model.timeline import SCHEDULES
 
 
@@ -50,9 +51,12 @@ def _shaped(pattern: str, allowed: str) -> Callable[[str], str]:
 
 
 def _schedule(value: str) -> str:
-    if value not in SCHEDULES and len(value.split()) != 5:
+    if value in SCHEDULES:
+        return value
+    if len(value.split()) == 1:
         raise ValueError(f"allowed: {', '.join(SCHEDULES)}, or cron text of five fields such as '30 15 * * 1-5'")
-    return value
+    check_cron(value)
+    return " ".join(value.split())
 
 
 def _named(value: Any) -> Any:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from framework.config.model import Flow, Portfolio, RunConfig
 from framework.config.tree import Keys
-from framework.model.timeline import SCHEDULES
 
 MASTER = "0"
 Finding = tuple[Keys, str]
@@ -106,8 +105,6 @@ def unbuilt(config: RunConfig) -> Iterator[Finding]:
 
 
 def _unbuilt_portfolio(portfolio: Portfolio) -> Iterator[tuple[str, str]]:
-    if portfolio.schedule not in SCHEDULES:
-        yield "schedule", f"cron schedules (there are: {', '.join(SCHEDULES)})"
     if portfolio.short:
         yield "short", "short selling"
     if portfolio.margin is not None:

@@ -43,6 +43,7 @@ CONTINUOUS = ("24/5", "24/7", "FX")
 
 _FIRST_YEAR, _LAST_YEAR = 1900, 2100
 _DAY = np.timedelta64(1, "D")
+_NEW_YORK = ZoneInfo("America/New_York")
 
 #: Portfolio threads that need the same calendar at once wait for one build of it.
 _BUILDING = Lock()
@@ -54,12 +55,14 @@ class Sessions:
 
     Attributes:
         calendar: its name.
+        zone: its time zone.
         dates: shape ``(S,)``, ``datetime64[D]``: exchange dates.
         opens, closes: shape ``(S,)``, ``datetime64[us]`` UTC.
         break_starts, break_ends: the same, of a lunch break; NaT where there is none.
     """
 
     calendar: str
+    zone: ZoneInfo
     dates: Dates
     opens: Times
     closes: Times
@@ -70,7 +73,7 @@ class Sessions:
         """Sessions ``first`` to ``stop`` (exclusive) as views."""
         cut = slice(first, stop)
         arrays = (self.dates, self.opens, self.closes, self.break_starts, self.break_ends)
-        return Sessions(self.calendar, *(array[cut] for array in arrays))
+        return Sessions(self.calendar, self.zone, *(array[cut] for array in arrays))
 
 
 def check_calendar(name: str) -> None:
@@ -231,6 +234,17 @@ def covering(calendar: str, start: date, end: date, margin: timedelta = timedelt
     return known.between(first, stop + following)
 
 
+def of_year(calendar: str, year: int) -> Sessions:
+    """The sessions of a year, as far as the calendar knows it.
+
+    Raises:
+        DataError: the year is out of all bounds.
+    """
+    known = _known(calendar, date(year, 1, 1), date(year, 12, 31))
+    first, stop = np.searchsorted(known.dates, np.array([f"{year}-01-01", f"{year + 1}-01-01"], dtype="datetime64[D]"))
+    return known.between(int(first), int(stop))
+
+
 def _known(calendar: str, start: date, end: date) -> Sessions:
     """All sessions that the calendar knows in the decades around ``start`` to ``end``."""
     if start > end:
@@ -262,7 +276,7 @@ def _exchange(calendar: str, start: date, end: date) -> Sessions:
         array.astype("datetime64[ns]").astype("datetime64[us]") for array in times
     )
     dates = built.sessions_nanos.astype("datetime64[ns]").astype("datetime64[D]")
-    return Sessions(calendar, dates, opens, closes, break_starts, break_ends)
+    return Sessions(calendar, ZoneInfo(str(built.tz)), dates, opens, closes, break_starts, break_ends)
 
 
 def _known_years(calendar: str, start: date, end: date) -> tuple[date, date]:
@@ -302,12 +316,12 @@ def _continuous(calendar: str, start: date, end: date) -> Sessions:
     else:
         opens, closes = dates.astype("datetime64[us]"), (dates + _DAY).astype("datetime64[us]")
     never = np.full(len(dates), np.datetime64("NaT", "us"), dtype="datetime64[us]")
-    return Sessions(calendar, dates, opens, closes, never, never)
+    zone = _NEW_YORK if calendar == "FX" else ZoneInfo("UTC")
+    return Sessions(calendar, zone, dates, opens, closes, never, never)
 
 
 def _new_york_17(dates: Dates) -> Times:
-    zone = ZoneInfo("America/New_York")
-    moments = [datetime(day.year, day.month, day.day, 17, tzinfo=zone) for day in dates.tolist()]
+    moments = [datetime(day.year, day.month, day.day, 17, tzinfo=_NEW_YORK) for day in dates.tolist()]
     return np.array([moment.timestamp() for moment in moments]).astype("datetime64[s]").astype("datetime64[us]")
 
 

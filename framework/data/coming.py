@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framework.data.calendars import STEPS, Sessions, covering
-from framework.model.timeline import Timeline, moment, stamp
+from framework.data.slots import Schedule, Slots
+from framework.model.timeline import SCHEDULES, Timeline, moment, stamp
 
 #: Sessions that are looked at from a moment on; no exchange closes for longer than that many calendar days.
 _AHEAD = timedelta(days=20)
+_ANY_DAY = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 class Coming:
@@ -31,6 +33,23 @@ class Coming:
         self._step, self._settle = np.timedelta64(STEPS[interval], "us"), np.timedelta64(settle, "us")
         self._latest: tuple[date | None, Sessions | None] = None, None
 
+    def schedule(self, text: str) -> Schedule:
+        """A schedule as configs write it: its name, or the slots of cron text.
+
+        Raises:
+            ConfigError: no slot ever falls on a session.
+        """
+        if text in SCHEDULES:
+            return text
+        slots = Slots(text, self._calendar, self.next_bar, self._interval == "1d")
+        slots.at_or_after(_ANY_DAY)
+        return slots
+
+    def next_due(self, schedule: Schedule, after: datetime) -> datetime:
+        """The first moment later than ``after`` at which there may be something to value or to decide."""
+        due = self.next_bar(after)
+        return min(due, schedule.after(after)) if isinstance(schedule, Slots) else due
+
     def next_bar(self, after: datetime) -> datetime:
         """The first moment later than ``after`` at which a bar of the calendar becomes available."""
         known, now = self._sessions(after), stamp(after)
@@ -42,13 +61,18 @@ class Coming:
         steps = max(0, int((now - first) // self._step)) + 1
         return moment(min(first + steps * self._step, close))
 
-    def valid_until(self, schedule: str, clock: Timeline) -> datetime:
+    def valid_until(self, schedule: Schedule, clock: Timeline) -> datetime:
         """Until when orders may be sent that were decided on the newest bar of ``clock`` (trading-rules 6).
 
         Decisions on every bar of a session hold until the next bar; all others to the end of the session in which
-        they should fill.
+        they should fill, those of cron text not beyond the slot that finds a newer bar.
         """
         due = moment(clock.available[-1])
+        if isinstance(schedule, Slots):
+            slot = schedule.at_or_after(due)
+            known = self._sessions(slot)
+            ahead = known.opens >= stamp(slot) if self._interval == "1d" else known.closes > stamp(slot)
+            return min(moment(known.closes[np.argmax(ahead)]), schedule.at_or_after(self.next_bar(slot)))
         if schedule == "every_bar" and self._interval != "1d" and not self.ends_session(clock):
             return self.next_bar(due)
         known = self._sessions(due)

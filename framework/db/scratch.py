@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,6 +60,21 @@ def scratch_schema(url: str, name: str, pool_min: int, pool_max: int, keep: bool
                 _execute(admin, "DROP SCHEMA {} CASCADE", name)
     finally:
         admin.close()
+
+
+def how_to_use(name: str, config: str) -> str:
+    """What to type to look at a scratch schema that was kept, and to drop it.
+
+    Args:
+        name: of the schema.
+        config: path of the run config whose database it is in.
+    """
+    address = f'psql "$(engine db url --config {shlex.quote(config)})"'
+    return (
+        f"schema {name} is kept. Look at it: PGOPTIONS='-c search_path={name},public' {address}; engine report, "
+        f"audit and status see it with the same PGOPTIONS and --config. Drop it: "
+        f"{address} -c 'DROP SCHEMA {name} CASCADE'"
+    )
 
 
 def _migrate(url: str, name: str) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import platform
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from importlib import metadata
 from typing import TypeVar
 
 import numpy as np
 
 from framework.errors import EngineError, StrategyError
 from framework.model.panel import FIELDS, Panel
+from framework.model.result import PortfolioResult
 from framework.trading.context import Cursor, IndicatorMaker, SetupContext
 from framework.trading.strategy import Strategy
 
@@ -106,3 +109,9 @@ def declared_memory(strategy: Strategy, tickers: Sequence[str], interval: str, m
         what = f"{type(error).__name__}: {error}"
         raise StrategyError(f"strategy {type(strategy).__name__} failed in setup: {what}") from error
     return ctx.memory
+
+
+def versions() -> dict[str, str]:
+    """Of this package, of Python, and of the libraries that compute."""
+    names = ("portfolio-engine", "numpy", "pandas", "psycopg2-binary", "exchange-calendars")
+    return {**{name: metadata.version(name) for name in names}, "python": platform.python_version()}

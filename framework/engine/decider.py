@@ -22,11 +22,12 @@ from framework.books.state import PortfolioState, Valuation
 from framework.data.coming import Coming
 from framework.data.currencies import LiveRates
 from framework.data.fx import Quotes
+from framework.data.slots import Schedule, Slots
 from framework.data.window import Window
 from framework.engine.account import Terms
 from framework.engine.desk import Desk
 from framework.engine.review import Ages, RiskReview, Standing
-from framework.engine.schedule import decision_rows, gather_missed
+from framework.engine.schedule import decision_moment, decision_rows, gather_missed
 from framework.errors import EngineError, StrategyError
 from framework.model.rates import Rates
 from framework.model.result import Unfilled
@@ -50,7 +51,7 @@ class Assignment:
         make_strategy: a fresh strategy object for each decision, since nothing may be kept on it between bars.
         strategy_name: its registered name.
         make_indicator: indicator from name and parameters.
-        schedule: ``every_bar``, ``daily``, ``weekly`` or ``monthly``.
+        schedule: ``every_bar``, ``daily``, ``weekly``, ``monthly``, or slots.
         lookback: bars that a decision sees.
         terms: lots, buffer, costs.
         broker: where orders go.
@@ -67,7 +68,7 @@ class Assignment:
     make_strategy: Callable[[], Strategy]
     strategy_name: str
     make_indicator: IndicatorMaker
-    schedule: str
+    schedule: Schedule
     lookback: int
     terms: Terms
     broker: Broker
@@ -133,23 +134,26 @@ class Decider:
         if seen is None:
             return False
         clock = seen.window.timeline
-        if data.last is not None and data.last.bar_timestamp >= moment(clock.timestamps[-1]):
+        last, schedule = data.last, self._assignment.schedule
+        if last is not None and last.bar_timestamp >= moment(clock.timestamps[-1]):
             return False
-        return data.now < self._coming.valid_until(self._assignment.schedule, clock)
+        if last is not None and isinstance(schedule, Slots) and last.due_at >= decision_moment(schedule, clock):
+            return False  # the slot was served before this bar, which came late
+        return data.now < self._coming.valid_until(schedule, clock)
 
     def missed(self, data: StrategyData) -> int:
         """How many moments of the schedule have gone by between the last decision and the one that is due."""
         if data.last is None:
             return 0
         clock = data.window.timeline
-        rows = decision_rows(self._assignment.schedule, clock, 0, self._last_of_session(clock))
+        rows = self._decision_rows(data)
         return max(0, int((clock.timestamps[rows] > stamp(data.last.bar_timestamp)).sum()) - 1)
 
     def due_at(self, data: StrategyData) -> datetime:
         """The moment of the decision that is due."""
         seen = self._seen(data)
         assert seen is not None, "it is due"
-        return moment(seen.window.timeline.available[-1])
+        return decision_moment(self._assignment.schedule, seen.window.timeline)
 
     def decide(self, data: StrategyData, drawdown: float, orders_last_minute: int) -> journal.Decision:
         """Ask the strategy what it wants, as the risk rules leave it.
@@ -166,7 +170,7 @@ class Decider:
         seen = self._seen(data)
         assert seen is not None, "it is due"
         assignment, clock, portfolio_id = self._assignment, seen.window.timeline, self._assignment.identity.portfolio_id
-        due_at, bar = moment(clock.available[-1]), moment(clock.timestamps[-1])
+        due_at, bar = decision_moment(assignment.schedule, clock), moment(clock.timestamps[-1])
         ends = self._last_of_session(clock)
         desk = Desk(seen.window, assignment.terms, seen.state, seen.orders, ends, seen.rates)
         review = self._review(desk, seen, drawdown, orders_last_minute)
@@ -239,9 +243,14 @@ class Decider:
         return self._ends[1]
 
     def _look(self, data: StrategyData) -> StrategyData | None:
-        clock = data.window.timeline
-        rows = decision_rows(self._assignment.schedule, clock, 0, self._last_of_session(clock))
+        rows = self._decision_rows(data)
         return _cut(data, int(rows[-1]) + 1) if len(rows) else None
+
+    def _decision_rows(self, data: StrategyData) -> NDArray[np.int64]:
+        """The rows of the window that the schedule has acted on by now, or acts on now."""
+        clock, since = data.window.timeline, self._assignment.since
+        first = 0 if since is None else int(np.searchsorted(clock.session, np.datetime64(since, "D")))
+        return decision_rows(self._assignment.schedule, clock, first, self._last_of_session(clock), data.now)
 
     def _review(self, desk: Desk, data: StrategyData, drawdown: float, orders_last_minute: int) -> RiskReview | None:
         if not self._assignment.rules:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -261,7 +261,8 @@ class Gateway:
         booked.update(after)
         for order_id in _over(report, after):
             del booked[order_id]
-            self._on_end(known[order_id], report.orders[order_id].reason)
+            found = report.orders[order_id]
+            self._on_end(replace(known[order_id], filled=found.filled), found.reason)
         return True
 
     def _fill(self, execution: Execution, order: LiveOrder | None) -> Fill:

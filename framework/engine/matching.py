@@ -27,6 +27,8 @@ class Waiting:
         terms: type, prices, time in force.
         is_triggered: its stop was reached in an earlier bar, without a fill: a stop-limit that is a limit order by now.
         is_target: made to reach a target.
+        not_before: row of the first bar in which it may trade; 0: the one after it was decided.
+        is_void: its session has no bar any more in which it could trade: it ends there.
     """
 
     column: int
@@ -36,6 +38,8 @@ class Waiting:
     terms: OrderTerms = MARKET
     is_triggered: bool = False
     is_target: bool = False
+    not_before: int = 0
+    is_void: bool = False
 
     @property
     def is_on_its_way(self) -> bool:

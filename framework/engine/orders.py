@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from framework.data.slots import Delays
 from framework.engine.account import Account
 from framework.engine.matching import Bar, Match, Waiting, at_open, held_to_limit, match, triggers
 from framework.errors import StrategyError
@@ -76,6 +77,7 @@ class OrderBook:
         next_bar: row.
         witness: told of fills and ends, beside the account's own lists.
         review: asked at the end of each decision.
+        delays: where orders decided at each row trade at the earliest; default: in the next bar.
     """
 
     def __init__(
@@ -86,8 +88,10 @@ class OrderBook:
         next_bar: int = 0,
         witness: Witness | None = None,
         review: Review | None = None,
+        delays: Delays | None = None,
     ) -> None:
         self.account = account
+        self.delays = delays
         self.waiting: list[Waiting] = list(waiting)
         #: Tickers that may have an order waiting; all others need not be searched for.
         self._busy = {order.column for order in self.waiting}
@@ -181,6 +185,9 @@ class OrderBook:
                 if other.terms == order.terms and self._is_of(order.decided, other):
                     self.waiting.remove(other)
                     order = replace(order, lots=order.lots + other.lots, is_target=order.is_target or other.is_target)
+        if self.delays is not None:
+            is_void = order.terms.time_in_force == "DAY" and bool(self.delays.is_void[order.decided])
+            order = replace(order, not_before=int(self.delays.first_bars[order.decided]), is_void=is_void)
         if order.lots:
             self.waiting.append(order)
             self._busy.add(order.column)
@@ -225,7 +232,7 @@ class OrderBook:
             self._buy(bar, inside[1], min(cash, self.account.cash))
         left, self.waiting = self.waiting, []
         for order in left:
-            reason = self._lapse(bar, order)
+            reason = None if order.not_before > bar else self._lapse(bar, order)
             if reason is None:
                 self.waiting.append(order)
             else:
@@ -238,7 +245,10 @@ class OrderBook:
         opens = self.account.opens[bar]
         for order in self.waiting:
             opening = opens.item(order.column)
-            if opening != opening:
+            if order.is_void and order.not_before <= bar:
+                self._end(bar, order, order.lots, "no bar")
+                continue
+            if opening != opening or order.not_before > bar:
                 rest.append(order)
                 continue
             found = self._match(bar, order)
@@ -267,7 +277,7 @@ class OrderBook:
         """Why an order ends that this bar left as it was; ``None``: it waits on."""
         if order.terms.time_in_force == "GTC":
             return None
-        opens = self.account.opens[max(0, order.decided + 1) : bar + 1, order.column]
+        opens = self.account.opens[max(0, order.decided + 1, order.not_before) : bar + 1, order.column]
         if order.terms.time_in_force == "IOC" and opens[-1] == opens[-1]:
             return "ioc"
         if not self._last_of_session[bar]:

@@ -284,8 +284,11 @@ class _Desk:
         for order in self._orders.values():
             if order.is_closed or order.terms.time_in_force != "DAY":
                 continue
-            # Its session is that of the bar that was open, or the next to open, when it was taken.
+            # Its session is that of the bar that was open, or the next to open, when it was taken; nobody trades in the
+            # middle of a daily bar.
             own = int(np.searchsorted(clock.available, stamp(order.accepted_at), side="right"))
+            if self.window.trade.interval == "1d":
+                own = self._first(order)
             if own < self._row and clock.session[own] != clock.session[self._row]:
                 opens = self.window.trade.open[self._first(order) : self._row, self._columns[order.ticker]]
                 order.is_closed = order.is_touched = True

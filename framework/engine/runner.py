@@ -94,7 +94,7 @@ class Runner:
         settings: Settings,
         events: Events,
     ) -> None:
-        self._name = assignment.identity.portfolio_id
+        self._name, self._schedule = assignment.identity.portfolio_id, assignment.schedule
         self.lease_name = portfolio_lease(self._name)
         self.lease: Lease | None = None
         self._clock, self._coming, self._settings, self._events = clock, coming, settings, events
@@ -203,7 +203,7 @@ class Runner:
         if self._worker.is_in_doubt:
             self._pause(_DOUBT_SECONDS)
             return self._clock.now()
-        due = self._coming.next_bar(data.now)
+        due = self._coming.next_due(self._schedule, data.now)
         if self._clock.is_simulated:
             return due
         poll = _POLL if self._worker.is_complete(data) else _SOON

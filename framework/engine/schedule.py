@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from framework.errors import NotBuiltYet
+from framework.data.slots import Delays, Schedule, Slots
 from framework.model.panel import Floats
-from framework.model.timeline import SCHEDULES, Timeline
+from framework.model.timeline import Timeline, moment
 
 
 def decision_rows(
-    schedule: str, timeline: Timeline, first: int, last_of_session: NDArray[np.bool_] | None = None
+    schedule: Schedule,
+    timeline: Timeline,
+    first: int,
+    last_of_session: NDArray[np.bool_] | None = None,
+    until: datetime | None = None,
 ) -> NDArray[np.int64]:
     """The rows from ``first`` on at whose close a portfolio decides, rising.
 
     ``daily``: the session's last bar; ``weekly`` and ``monthly``: the last bar of the calendar's week (Monday on) or
-    month. ``last_of_session`` says which bars end a session, where the newest one may still be followed by others of
-    its session (default: the timeline is complete).
-
-    Raises:
-        NotBuiltYet: cron text.
+    month; cron text: :class:`~framework.data.slots.Slots`. ``last_of_session`` says which bars end a session, where the
+    newest one may still be followed by others of its session (default: the timeline is complete); ``until`` is the
+    moment that it is, for what is decided live.
     """
+    if isinstance(schedule, Slots):
+        acting, _ = schedule.acting(timeline, until)
+        return acting[acting >= first]
     if schedule == "every_bar":
         return np.arange(first, len(timeline), dtype=np.int64)
-    if schedule not in SCHEDULES:
-        raise NotBuiltYet(
-            f"schedule {schedule!r}: cron schedules are not in this version; use one of {', '.join(SCHEDULES)}"
-        )
     last = timeline.last_of_session() if last_of_session is None else last_of_session.copy()
     if schedule != "daily":
         period = _period(timeline.session, schedule)
@@ -38,6 +40,17 @@ def decision_rows(
         ends[:-1] |= period[1:] != period[:-1]
         last &= ends
     return np.flatnonzero(last[first:]) + first
+
+
+def decision_moment(schedule: Schedule, timeline: Timeline) -> datetime:
+    """The moment of the decision on the newest bar of a timeline: when it is known, or the slot that acts on it."""
+    known = moment(timeline.available[-1])
+    return schedule.at_or_after(known) if isinstance(schedule, Slots) else known
+
+
+def delays(schedule: Schedule, timeline: Timeline) -> Delays | None:
+    """Where orders decided at each row trade at the earliest; ``None``: always in the next bar."""
+    return schedule.delays(timeline) if isinstance(schedule, Slots) else None
 
 
 def _period(days: NDArray[np.datetime64], schedule: str) -> NDArray[np.int64]:

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from framework.data.slots import Schedule
 from framework.engine.account import Account, Terms
 from framework.engine.bar_step import BarStep
 from framework.engine.few import FEW_ORDERS, FEW_TICKERS, CellLists, Trader, rebalance_few
 from framework.engine.fills import Block
 from framework.engine.orders import MAX_WEIGHT, OrderBook
 from framework.engine.review import BacktestReview, decide_by_order
-from framework.engine.schedule import decision_rows, gather_missed
+from framework.engine.schedule import decision_rows, delays, gather_missed
 from framework.errors import EngineError, StrategyError
 from framework.model.money import MICRO, MIN_PRICE
 from framework.model.panel import Floats, Panel
@@ -54,7 +55,7 @@ class Simulation:
         timeline: the clock of the panel.
         first: row of the first bar that counts; decisions begin there.
         raw_close: shape ``(T, N)``, closes as traded, for ``ctx.raw_close``.
-        schedule: ``every_bar``, ``daily``, ``weekly`` or ``monthly``.
+        schedule: ``every_bar``, ``daily``, ``weekly``, ``monthly``, or slots.
         terms: cash, lots, buffer, costs.
         make_indicator: indicator from name and parameters.
         currency: of cash and equity.
@@ -71,7 +72,7 @@ class Simulation:
     timeline: Timeline
     first: int
     raw_close: Floats
-    schedule: str
+    schedule: Schedule
     terms: Terms
     make_indicator: IndicatorMaker
     currency: str = "USD"
@@ -90,7 +91,8 @@ def simulate(job: Simulation, progress: Progress | None = None) -> PortfolioResu
     began = time.perf_counter()
     account = Account(job.panel, job.terms, job.first, job.rates)
     review = BacktestReview(job.risk, account, job.panel, job.timeline, job.portfolio_id) if job.risk else None
-    book = OrderBook(account, job.timeline.last_of_session(), review=review)
+    late = delays(job.schedule, job.timeline)
+    book = OrderBook(account, job.timeline.last_of_session(), review=review, delays=late)
     last = len(job.panel) - 1
     if last >= job.first:
         run = _run_weights if style(job.strategy) == "weights" else _run_bars
@@ -141,7 +143,7 @@ def _run_weights(
 ) -> None:
     """The ``weights`` style: one call in all, then a loop over the bars where something changes."""
     weights = _weights(job)
-    if review is not None or account.rates is not None:
+    if review is not None or account.rates is not None or book.delays is not None:
         decide_by_order(book, review, decision_rows(job.schedule, job.timeline, job.first), weights, progress)
         return
     step = max(1, _CHUNK_CELLS // max(1, len(job.panel.tickers)))

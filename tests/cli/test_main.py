@@ -123,9 +123,15 @@ def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
 def test_init_writes_a_workspace_that_is_valid(engine: Engine, tmp_path: Path) -> None:
     done = engine("init", "my work")
     assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in (tmp_path / "my work").iterdir()) == [".gitignore", "demo.yaml", "plugins"]
+    assert sorted(path.name for path in (tmp_path / "my work").iterdir()) == [
+        ".gitignore",
+        "demo.yaml",
+        "paper.yaml",
+        "plugins",
+    ]
     assert list((tmp_path / "my work" / "plugins").iterdir()) == []
-    assert (tmp_path / "my work" / "demo.yaml").read_text() == DEMO.read_text()
+    for name in ("demo.yaml", "paper.yaml"):
+        assert (tmp_path / "my work" / name).read_text() == DEMO.with_name(name).read_text()
     assert "engine run demo.yaml" in done.stdout
 
 
@@ -246,7 +252,7 @@ def test_commands_of_extensions_are_listed_and_run(extension: Path) -> None:
 
 def test_an_extension_cannot_replace_our_command(extension: Path) -> None:
     done = process("run", "--help", PYTHONPATH=str(extension))
-    assert "Run what a config says" in done.stdout
+    assert "Run what a config's `mode` says" in done.stdout
     assert "the command 'run' of acme is not used" in done.stderr
 
 

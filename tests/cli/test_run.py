@@ -223,3 +223,15 @@ def test_ctrl_c_in_the_middle_of_a_run_is_exit_130_and_one_line(workspace: Path)
     assert lines[0].startswith("Database: ")
     assert [line for line in lines[1:] if line.startswith("engine: interrupted; ")] == lines[-1:]
     assert "Traceback" not in errors
+
+
+def test_paper_trading_leaves_no_report(engine: Engine) -> None:
+    done = engine("run", "c.yaml", "--set", "mode=paper", "--out", "out")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "`engine report --portfolio ID --out DIR` reports from them" in done.stderr
+
+
+def test_help_speaks_of_every_mode(engine: Engine) -> None:
+    shown = engine("run", "--help").stdout
+    for word in ("backtest:", "replay:", "paper:", "Example: engine run paper.yaml"):
+        assert word in shown

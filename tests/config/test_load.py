@@ -324,6 +324,13 @@ def test_a_number_is_a_position_and_never_an_id(write: Write) -> None:
         ("calendar=${NOPE}", "--set: calendar: environment variable NOPE is not set"),
         ("portfolios=5", "--set: portfolios: was 5; allowed: a list"),
         ("portfolios.0=5", "--set: portfolios.0: was 5; allowed: a mapping"),
+        (
+            "schedule=hourly",
+            "--set: portfolios.0.schedule: was 'hourly'; allowed: every_bar, daily, weekly, monthly, or",
+        ),
+        ("schedule='5 16 * *'", "--set: portfolios.0.schedule: was '5 16 * *'; has 4 fields; cron text has five"),
+        ("schedule='5 25 * * *'", "--set: portfolios.0.schedule: was '5 25 * * *'; is not cron text: its field hour"),
+        ("schedule='0 0 31 2 *'", "--set: portfolios.0.schedule: was '0 0 31 2 *'; is not cron text: its field day-of"),
     ],
 )
 def test_a_wrong_override_is_refused(write: Write, override: str, answer: str) -> None:
@@ -353,7 +360,6 @@ def test_portfolios_in_several_currencies_have_no_report_yet_but_may_trade(write
     [
         ("mode=live", "--set: mode: mode 'live' (there are: backtest, replay, paper) — not in this version yet"),
         ("allocator={name: daily}", "--set: allocator: allocators"),
-        ("schedule='30 15 * * 1-5'", "--set: portfolios.0.schedule: cron schedules"),
         ("short=true", "--set: portfolios.0.short: short selling"),
         ("margin={initial: 0.5}", "--set: portfolios.0.margin: margin"),
         ("flows=[{date: 2005-01-10, amount: 5, reference: jan}]", "--set: portfolios.0.flows: dated flows"),

@@ -1,12 +1,10 @@
 """On which bars a portfolio decides."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from framework.engine.schedule import decision_rows, gather_missed
-from framework.errors import NotBuiltYet
 from framework.model.timeline import Timeline
 
 # January 2005 on the New York exchange; the 17th was a holiday.
@@ -42,11 +40,6 @@ def test_weekly_is_the_last_session_of_the_calendars_week():
 def test_monthly_is_the_last_session_of_the_month_even_if_the_data_end_before():
     assert decision_rows("monthly", clock(), 0).tolist() == [5]
     assert decision_rows("monthly", clock(DAYS[:5], NEXT[:5]), 0).tolist() == []
-
-
-def test_cron_is_said_to_be_missing():
-    with pytest.raises(NotBuiltYet, match="cron"):
-        decision_rows("30 15 * * 1-5", clock(), 0)
 
 
 def test_a_decision_makes_up_for_the_rows_since_the_last():

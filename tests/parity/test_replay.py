@@ -199,3 +199,44 @@ def test_the_books_of_a_replay_prove_themselves(engine, monkeypatch):
     status, _, err = engine(portfolio("a", STRATEGIES["mean_reversion"]))
     assert status == 0, err
     assert [(found.findings, found.trades > 5) for found in proven] == [((), True)]
+
+
+def schemas(database):
+    with psycopg2.connect(database) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'replay\\_%'")
+        found = [row[0] for row in cursor.fetchall()]
+    connection.close()
+    return found
+
+
+def test_kept_books_can_be_looked_at_and_dropped(engine, database, monkeypatch, capfd):
+    status, out, err = engine(portfolio("a", STRATEGIES["sma_cross"]), "--keep")
+    assert status == 0, err
+    (name,) = schemas(database)
+    said = next(line for line in err.splitlines() if line.startswith("Replay: schema"))
+    assert f"PGOPTIONS='-c search_path={name},public' psql" in said
+    monkeypatch.setenv("PGOPTIONS", f"-c search_path={name},public")
+    assert run_command(("report", "--portfolio", "a", "--json", "--config", "c.yaml")) == 0
+    report, summary = json.loads(capfd.readouterr().out), json.loads(out)["portfolios"]["a"]
+    assert report["mode"] == "replay"
+    assert report["trades"] == summary["trades"]
+    assert float(report["final_equity"]) == pytest.approx(summary["final_equity"], abs=0.01)
+    assert run_command(("audit", "--config", "c.yaml")) == 0
+    monkeypatch.delenv("PGOPTIONS")
+    drop = said.rpartition("-c '")[2].rstrip("'")
+    with psycopg2.connect(database) as connection, connection.cursor() as cursor:
+        cursor.execute(drop)
+    connection.close()
+    assert schemas(database) == []
+
+
+def test_nothing_is_kept_unasked(engine, database):
+    assert engine(portfolio("a", STRATEGIES["buy_and_hold"]))[0] == 0
+    assert schemas(database) == []
+
+
+@pytest.mark.parametrize("mode", ["backtest", "paper"])
+def test_other_modes_have_nothing_to_keep(engine, mode):
+    status, out, err = engine(portfolio("a", STRATEGIES["buy_and_hold"]), "--keep", "--set", f"mode={mode}")
+    assert (status, out) == (2, "")
+    assert f"--keep keeps the scratch schema of a replay; c.yaml has mode {mode}, which makes none" in err

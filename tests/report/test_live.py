@@ -1,0 +1,159 @@
+"""The report from live books: what a period holds, that it adds up, and that it says what a backtest would."""
+
+from __future__ import annotations
+
+import csv
+import json
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from rich.console import Console
+
+from framework.books.ledger import book
+from framework.books.lots import Lots, Mark
+from framework.books.valuation import value
+from framework.errors import DataError, UsageError
+from framework.report.live import Held, read_live_report
+from framework.report.live_view import document, show_live, write_live
+from tests.books.cases import D, ask, cash, fill, open_
+
+FIRST = date(2024, 1, 2)
+
+
+@pytest.fixture
+def books(pool):
+    """Portfolio 1 on three days: 10000 in, 10 AAPL bought; 1000 more in; 500 out and 4 AAPL sold."""
+    open_(pool, "1", "2")
+    lots = Lots()
+    days = [
+        ([cash("10000"), fill(quantity="10", price="100", fees="1", arrival_price=D("99.5"))], "110"),
+        ([cash("1000", key="c2"), cash("7", kind="dividend", key="d", for_ticker="AAPL")], "99"),
+        ([cash("-500", kind="withdrawal", key="c3"), fill(key="f2", side="SELL", quantity="4", price="120")], "121"),
+    ]
+    for number, (entries, close) in enumerate(days):
+        bar = datetime(2024, 1, 2 + number, tzinfo=UTC)
+        ask(
+            pool,
+            "INSERT INTO market_data (ticker, timestamp, open_price, high_price, low_price, close_price, volume, "
+            "bar_interval, source) VALUES ('AAPL', %s, 100, 200, 50, %s, 1, '1d', 'sample') RETURNING 1",
+            bar,
+            D(close),
+        )
+        book(pool, entries, bar + timedelta(hours=21))
+        value(pool, "1", {"AAPL": Mark(D(close))}, lots, bar + timedelta(hours=21), bar)
+    return pool
+
+
+def test_the_whole_life(books):
+    report = read_live_report(books, "1")
+    found = document(report)
+    assert (found["start"], found["end"], found["valuations"]) == ("2024-01-02", "2024-01-04", 3)
+    assert (report.before.equity, report.money_in, report.money_out) == (0, 11000, 500)
+    assert [report.gained(part) for part in ("notional", "realised", "unrealised", "income", "costs")] == [
+        D(value) for value in ("211", "80", "126", "7", "2")
+    ]  # fmt: skip
+    assert report.end.equity == D("10711")
+    assert (report.fees, report.slippage, len(report.trades)) == (2, 5, 2)
+    first, second = 10099 / 10000, (10000 - 1001 + 1000 + 7 + 990) / (10099 + 1000)
+    assert report.index == pytest.approx([first, first * second, first * second * 10711 / (10996 - 500)])
+    assert found["max_drawdown"] == pytest.approx(second - 1)
+    assert report.cash == D("9985")
+    assert report.positions == (Held("AAPL", D(6), D(121), D(726)),)
+    assert report.notes == ()
+
+
+def test_a_part_of_it_begins_where_the_day_before_ended(books):
+    report = read_live_report(books, "1", FIRST + timedelta(days=1), FIRST + timedelta(days=1))
+    assert (report.before.equity, report.money_in, report.money_out) == (D("10099"), 1000, 0)
+    assert report.gained("notional") == report.end.equity - D("11099") == D("-103")
+    assert report.trades == ()
+    assert report.index == pytest.approx([10996 / 11099])
+    assert report.positions == (Held("AAPL", D(10), D(99), D(990)),)
+    whole = read_live_report(books, "1")
+    assert read_live_report(books, "1", until=FIRST).index == pytest.approx(whole.index[:1])
+
+
+def test_it_always_adds_up(books):
+    for first in range(3):
+        for last in range(first, 4):
+            days = [FIRST + timedelta(days=number) for number in (first, last)]
+            report = read_live_report(books, "1", *days)
+            change = report.money_in - report.money_out + report.gained("notional")
+            assert report.before.equity + change == report.end.equity
+            parts = [report.gained(part) for part in ("realised", "unrealised", "income", "costs")]
+            assert sum(parts[:3]) - parts[3] == report.gained("notional")
+
+
+def test_several_valuations_of_a_day_make_one_return(books):
+    lots = Lots()
+    for minute, close in ((1, "80"), (2, "130")):
+        bar = datetime(2024, 1, 5, 15, minute, tzinfo=UTC)
+        value(books, "1", {"AAPL": Mark(D(close))}, lots, bar, bar)
+    report = read_live_report(books, "1", date(2024, 1, 5))
+    assert len(report.valuations) == 2
+    assert report.index[1] == pytest.approx((9985 + 6 * 130) / 10711)
+    assert document(report)["max_drawdown"] == 0.0
+
+
+def test_what_it_cannot_say_it_notes(books):
+    book(books, [fill(key="f3", quantity="1")], datetime(2024, 1, 8, tzinfo=UTC))
+    assert read_live_report(books, "1").notes == ("1 bookings after the last valuation are not in these figures",)
+    ask(books, "UPDATE market_data SET close_price = 120 WHERE close_price = 121 RETURNING 1")
+    (note,) = read_live_report(books, "1", until=date(2024, 1, 4)).notes
+    assert note == (
+        "the bars have changed since the last valuation: it took the positions for 726.00, at the prices shown they "
+        "are 720.00"
+    )
+    ask(books, "DELETE FROM market_data RETURNING 1")
+    report = read_live_report(books, "1", until=date(2024, 1, 4))
+    assert report.notes == ("no bar is in this database to value AAPL at",)
+    assert report.positions == (Held("AAPL", D(6), None, None),)
+
+
+def test_of_several_sources_it_takes_the_one_that_was_used(books):
+    ask(
+        books,
+        "INSERT INTO market_data (ticker, timestamp, open_price, high_price, low_price, close_price, volume, "
+        "bar_interval, source) VALUES ('AAPL', '2024-01-04', 100, 200, 50, 130, 1, '1d', 'another') RETURNING 1",
+    )
+    assert read_live_report(books, "1").positions[0].price == 121
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "answer"),
+    [
+        (("3",), UsageError, "there is no portfolio '3' in the books (there are: 1, 2)"),
+        (("1", date(2024, 2, 1), date(2024, 1, 1)), UsageError, "the range is empty: its start 2024-02-01 is after"),
+        (("1", date(2024, 2, 1)), DataError, "not valued from 2024-02-01; its valuations reach from 2024-01-02 to"),
+        (("2",), DataError, "portfolio '2' was never valued"),
+    ],
+)
+def test_what_cannot_be_reported(books, asked, kind, answer):
+    with pytest.raises(kind) as error:
+        read_live_report(books, *asked)
+    assert answer in str(error.value)
+
+
+def test_on_a_terminal(books):
+    console = Console(width=100)
+    with console.capture() as captured:
+        show_live(read_live_report(books, "1"), console)
+    shown = captured.get()
+    assert "Portfolio 1: paper, broker paper, account ACCOUNT; 2024-01-02 to 2024-01-04, 3 valuations" in shown
+    for line in ("Money in 11,000.00", "Profit 211.00", "Equity at the end 10,711.00", "AAPL 6 121.00 726.00"):
+        assert line in " ".join(shown.split())
+
+
+def test_as_files(books, tmp_path):
+    report = read_live_report(books, "1")
+    write_live(report, tmp_path / "out")
+    write_live(report, tmp_path / "out")
+    numbers = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert numbers["last_trades"][0]["exec_timestamp"] == "2024-01-02T15:30:00Z"
+    with (tmp_path / "out" / "equity.csv").open() as file:
+        equity = list(csv.DictReader(file))
+    assert [row["timestamp"] for row in equity] == [f"2024-01-0{day}T00:00:00Z" for day in (2, 3, 4)]
+    assert Decimal(equity[-1]["equity"]) == D("10711")
+    with (tmp_path / "out" / "trades.csv").open() as file:
+        assert [row["side"] for row in csv.DictReader(file)] == ["BUY", "SELL"]
