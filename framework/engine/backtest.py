@@ -14,7 +14,6 @@ import numpy as np
 
 from framework.errors import EngineError, StrategyError
 from framework.model.panel import FIELDS, Panel
-from framework.model.result import PortfolioResult
 from framework.trading.context import Cursor, IndicatorMaker, SetupContext
 from framework.trading.strategy import Strategy
 
