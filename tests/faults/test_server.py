@@ -55,9 +55,9 @@ def test_sessions_ended_before_some_statements(arena, report):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["terminate", "lose"])
 def test_sessions_ended_before_many_statements(arena, report, kind):
-    count, failures = each(after_start(arena, 8, kind=kind), lambda fault: at_fault(arena, fault))
+    count, failures = each(after_start(arena, 10, kind=kind), lambda fault: at_fault(arena, fault))
     what = "answer of a statement lost" if kind == "lose" else "session ended by the server before a statement"
-    report(what, count, failures, "every eighth; the engine goes on by itself")
+    report(what, count, failures, "every tenth; the engine goes on by itself")
 
 
 @pytest.mark.slow
