@@ -111,7 +111,8 @@ class LiveRun:
         start = datetime.combine(section.start, time(), UTC)
         # What was lived through stays so: a restart goes on where the books end.
         newest = booked[0] if booked is not None and booked[0] is not None else start
-        return SimulatedClock(max(start, newest), _end_of(section.end), section.seconds_per_day)
+        # Bookings of one moment lie microseconds apart; the moments themselves are whole seconds.
+        return SimulatedClock(max(start, newest.replace(microsecond=0)), _end_of(section.end), section.seconds_per_day)
 
     def _describe_clock(self) -> str:
         section, now = self._plan.config.clock, self.clock.now()

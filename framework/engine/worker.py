@@ -172,8 +172,11 @@ class Worker:
         for _ in range(_MOST_ATTEMPTS):
             if data.halted_by is not None or not self._decider.is_due(data) or self._decide(data):
                 break
-            # It was decided, halted or booked meanwhile: by an operator, or by an engine that was paused.
+            # It was halted or booked meanwhile, by an operator, or by an engine that was paused; or it was decided, and
+            # the answer was lost: then its orders are there to be sent.
             data = self.get_data()
+            if data.orders:
+                data = self._carry_on(data)
         return data
 
     def _carry_on(self, data: StrategyData) -> StrategyData:

@@ -6,3 +6,4 @@ WITH forgotten AS (
 )
 INSERT INTO engines (holder, host, pid, version, config_name)
 VALUES (%(holder)s, %(host)s, %(pid)s, %(version)s, %(config_name)s)
+ON CONFLICT (holder) DO UPDATE SET seen_at = clock_timestamp()  -- said before, and the answer was lost
