@@ -26,7 +26,7 @@ from framework.db.pool import Pool
 from framework.db.server_files import locate
 from framework.runs import Plan, ensured
 from tests.faults.forks import Engine, Forks
-from tests.faults.scenario import Outcome, ask, difference, outcome, write_config, write_workspace
+from tests.faults.scenario import Outcome, ask, difference, forget, outcome, write_config, write_workspace
 
 #: Engines that run side by side; the machine has two cores, and they wait for the disk and each other.
 SIDE_BY_SIDE = 4
@@ -96,12 +96,15 @@ class Arena:
     @contextmanager
     def database(self, config: Path, like: str | None = None) -> Iterator[str]:
         """URL of a fresh database with the prices of a config, and empty books; or of a copy of another."""
+        if like is not None:
+            forget(like)
         template = self._template(config) if like is None else name_of(like)
         name = f"faults_{next(self._numbers)}"
         self._create(name, template)
         try:
             yield self.url(name)
         finally:
+            forget(self.url(name))
             self._drop(name)
 
     def url(self, name: str) -> str:

@@ -6,8 +6,8 @@ are trimmed, orders that rest, lapse, trigger and are taken back, sizes that are
 
 from __future__ import annotations
 
+import threading
 import time
-from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -252,22 +252,47 @@ _READ = {
 Outcome = dict[str, list[tuple[Any, ...]]]
 
 
+#: Connections of each thread that it asks by: most of a case's time would go into making them.
+_kept = threading.local()
+
+
 def ask(url: str, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-    """The rows of a statement, on a connection of its own, in autocommit."""
-    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
-        connection.autocommit = True
+    """The rows of a statement, in autocommit."""
+    connection = _connection(url)
+    try:
+        return _rows(connection, statement, parameters)
+    except psycopg2.Error:
+        if not connection.closed:
+            raise
+        return _rows(_connection(url), statement, parameters)  # the session had been ended
+
+
+def _connection(url: str) -> Any:
+    kept: dict[str, Any] = vars(_kept)
+    if url not in kept or kept[url].closed:
+        if len(kept) > 3:
+            forget(*kept)
+        kept[url] = psycopg2.connect(url)
+        kept[url].autocommit = True
+    return kept[url]
+
+
+def _rows(connection: Any, statement: str, parameters: Any) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return cursor.fetchall() if cursor.description else []
 
 
+def forget(*urls: str) -> None:
+    """Close what this thread keeps of these databases, so that they can be copied."""
+    for url in urls:
+        if url in vars(_kept):
+            vars(_kept).pop(url).close()
+
+
 def outcome(url: str) -> Outcome:
     """How the books stand."""
-    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
-        found = {}
-        for name, statement in _READ.items():
-            cursor.execute(statement)
-            found[name] = cursor.fetchall()
-        return found
+    return {name: ask(url, statement) for name, statement in _READ.items()}
 
 
 def difference(found: Outcome, expected: Outcome) -> str | None:
@@ -287,9 +312,10 @@ def expire_leases(url: str) -> None:
 
 
 def until_alone(url: str, seconds: float = 20) -> None:
-    """Wait until the server has ended all other sessions of this database: those of a dead engine."""
+    """Wait until the server has ended all sessions of this database: those of a dead engine, and our own."""
     deadline = time.monotonic() + seconds
     others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     while ask(url, others) != [(0,)]:
         assert time.monotonic() < deadline, "sessions of a dead engine are still there"
         time.sleep(0.01)
+    forget(url)
