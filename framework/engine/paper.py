@@ -146,6 +146,7 @@ class PaperAccount:
             "reasons": [order.reason for order in touched],
             "triggered": [order.is_triggered for order in touched],
             "matched_to": moment(stamps[-1]),
+            "matched_at": self._clock(),
         }
         if touched:
             execute(connection, "paper_match", asked)

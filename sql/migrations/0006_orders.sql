@@ -66,6 +66,7 @@ CREATE TABLE paper_orders (
     time_in_force varchar(4) NOT NULL,
     accepted_at timestamptz NOT NULL,              -- trades in bars that open at this moment or later
     matched_to timestamptz,                        -- the newest bar in which it could trade
+    matched_at timestamptz,                        -- the engine's moment when that was found out
     is_triggered boolean NOT NULL DEFAULT false,
     filled numeric NOT NULL DEFAULT 0 CHECK (filled >= 0 AND filled <= quantity),
     is_closed boolean NOT NULL DEFAULT false,

@@ -1,7 +1,8 @@
--- Purpose: the newest booking time of some portfolios, in any book; null: nothing is booked.
+-- Purpose: the newest moment that some portfolios have lived through: the newest booking time in any book, and the newest
+-- matching at the paper broker, which may not be booked yet; null: there is none.
 -- Parameters: portfolio_ids (array).
--- Locks: none. Cost: three index entries per portfolio.
-SELECT max(greatest(cash.timestamp, trade.booked_at, pnl.timestamp))
+-- Locks: none. Cost: three index entries per portfolio, and all orders that its paper account ever had.
+SELECT max(greatest(cash.timestamp, trade.booked_at, pnl.timestamp, matched.matched_at))
 FROM unnest(%(portfolio_ids)s::text[]) AS asked (portfolio_id)
 LEFT JOIN LATERAL (
     SELECT timestamp FROM cash_equity_book AS book
@@ -15,3 +16,9 @@ LEFT JOIN LATERAL (
     SELECT timestamp FROM pnl_book AS book
     WHERE book.portfolio_id = asked.portfolio_id ORDER BY timestamp DESC, id DESC LIMIT 1
 ) AS pnl ON true
+LEFT JOIN LATERAL (
+    SELECT max(paper_orders.matched_at) AS matched_at
+    FROM paper_orders
+    JOIN portfolios ON portfolios.account = paper_orders.account
+    WHERE portfolios.portfolio_id = asked.portfolio_id
+) AS matched ON true
