@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import time
@@ -19,6 +20,8 @@ from tests.faults.scenario import FIRST, LAST, ask, expire_leases, outcome, unti
 
 #: These follow the real time, so that the number of their statements differs from run to run.
 RESTLESS = ("heartbeat", "notifications")
+#: Environment variable: of all steps every so many-th is tried; .ci/run has no time for each on every change.
+SHARE = "ENGINE_FAULT_SHARE"
 
 
 def steps(arena: Arena, config: Path) -> list[Fault]:
@@ -107,9 +110,11 @@ def test_some_steps(arena, report):
 
 @pytest.mark.slow
 def test_every_step(arena, report):
-    config = arena.write("shorter", end="2010-03-04")
-    count, failures = each(steps(arena, config), lambda fault: both_ways(arena, config, fault))
-    report("SIGKILL before each statement, all enumerated", 2 * count, failures, "restart in time, and too late")
+    config, share = arena.write("shorter", end="2010-03-04"), int(os.environ.get(SHARE, "1"))
+    cases = spread(steps(arena, config), share)
+    count, failures = each(cases, lambda fault: both_ways(arena, config, fault))
+    which = "each statement, all enumerated" if share == 1 else f"each {share}th statement"
+    report(f"SIGKILL before {which}", 2 * count, failures, "restart in time, and too late")
 
 
 @pytest.mark.slow
