@@ -261,9 +261,10 @@ def ask(url: str, statement: str, parameters: Any = None) -> list[tuple[Any, ...
     connection = _connection(url)
     try:
         return _rows(connection, statement, parameters)
-    except psycopg2.Error:
-        if not connection.closed:
+    except psycopg2.Error as error:
+        if not connection.closed and error.pgcode is not None:
             raise
+        forget(url)
         return _rows(_connection(url), statement, parameters)  # the session had been ended
 
 
