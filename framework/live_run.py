@@ -8,12 +8,13 @@ from decimal import Decimal
 from framework.books.journal import read_live_orders
 from framework.books.open import Identity, open_portfolio
 from framework.books.opening import book_opening, booked_opening
-from framework.books.state import read_latest_valuation, read_state
+from framework.books.state import PortfolioState, Valuation, read_latest_valuation, read_state
 from framework.config.model import Portfolio
 from framework.data.adjust import refuse_splits
 from framework.db.database import EMBEDDED, Database
 from framework.db.market import read_corporate_actions
 from framework.db.queries import fetch_one
+from framework.db.retry import retry
 from framework.engine.clock import Clock, RealClock, SimulatedClock
 from framework.engine.live import LiveEngine
 from framework.engine.observers import HANGS_SECONDS, Observers
@@ -215,9 +216,12 @@ class LiveRun:
 
     def _ending(self, identity: Identity) -> Ending:
         name = identity.portfolio_id
-        with self._database.pool.connection() as connection:
-            state = read_state(connection, name)
-            valuation = read_latest_valuation(connection, name)
+
+        def read() -> tuple[PortfolioState, Valuation | None]:
+            with self._database.pool.connection() as connection:
+                return read_state(connection, name), read_latest_valuation(connection, name)
+
+        state, valuation = retry(read)
         held = {ticker: quantity for ticker, quantity in state.positions.items() if quantity}
         return Ending(
             name,
