@@ -15,12 +15,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
 import psycopg2
-from psycopg2 import sql
+from psycopg2 import errors, sql
 
 from framework.db.queries import Row, fetch_one
 from framework.db.server_binaries import bin_folder_for
@@ -86,6 +87,7 @@ class Embedded:
             if socket is None:
                 socket = self._start(files)
             else:
+                _prepare(socket)  # whoever launched it may have been killed before that
                 self._note_use(files)
         return url(socket)
 
@@ -296,6 +298,9 @@ def _log_tail(files: Files) -> str:
     return " ".join((lines or text.splitlines())[-3:])[-500:] or "its log is empty"
 
 
+_THERE_BY_NOW = (errors.DuplicateObject, errors.DuplicateDatabase, errors.UniqueViolation)
+
+
 def _prepare(socket: Path) -> None:
     """Role and database of the application, on the first start; looked at on every start, should that have been cut."""
     connection = _connect(socket)
@@ -304,15 +309,19 @@ def _prepare(socket: Path) -> None:
     try:
         row = fetch_one(connection, "embedded_is_prepared", {"role": APP, "database": DATABASE})
         has_role, has_database = row if row else (False, False)
-        with connection.cursor() as cursor:
-            if not has_role:
-                cursor.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(APP)))
-            if not has_database:
-                cursor.execute(
-                    sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(DATABASE), sql.Identifier(APP))
-                )
+        if not has_role:
+            _create(connection, sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(APP)))
+        if not has_database:
+            names = sql.Identifier(DATABASE), sql.Identifier(APP)
+            _create(connection, sql.SQL("CREATE DATABASE {} OWNER {}").format(*names))
     finally:
         connection.close()
+
+
+def _create(connection: Connection, statement: sql.Composed) -> None:
+    """Run it; the session of a start that was killed may be doing the same, and then has done it."""
+    with connection.cursor() as cursor, suppress(*_THERE_BY_NOW):
+        cursor.execute(statement)
 
 
 def _ensure_keeper(files: Files) -> None:

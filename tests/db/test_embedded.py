@@ -140,6 +140,15 @@ def test_starting_a_running_server_is_quick_and_changes_nothing(shared):
     assert status.url == first
 
 
+def test_a_running_server_that_was_never_prepared_is_prepared(make):
+    """Its first start was killed right after the launch."""
+    server = make()
+    server.start()
+    query(server.admin_url(), 'DROP DATABASE "engine" WITH (FORCE)')
+    query(server.admin_url(), 'DROP ROLE "engine_app"')
+    assert query(server.start(), "SELECT current_user") == ("engine_app",)
+
+
 def test_processes_that_start_at_once_share_one_server(make):
     server = make()
     code = (
