@@ -81,10 +81,10 @@ FROM (
 ) AS latest
 CROSS JOIN LATERAL (
     SELECT
-        array_agg(ticker::text ORDER BY ended_at, due_at, intent) AS tickers,
-        array_agg(CASE side WHEN 'BUY' THEN unfilled ELSE -unfilled END ORDER BY ended_at, due_at, intent) AS quantities,
+        array_agg(ticker::text ORDER BY ended_number, due_at, intent) AS tickers,
+        array_agg(CASE side WHEN 'BUY' THEN unfilled ELSE -unfilled END ORDER BY ended_number, due_at, intent) AS quantities,
         max(ended_number) AS told_to,
-        array_agg(reason::text ORDER BY ended_at, due_at, intent) AS reasons
+        array_agg(reason::text ORDER BY ended_number, due_at, intent) AS reasons
     FROM orders
     WHERE portfolio_id = 'bench-:p' AND reason IS NOT NULL AND ended_number > latest.told_to
 ) AS lapsed;

@@ -25,7 +25,7 @@ from psycopg2 import errors, sql
 
 from framework.db.queries import Row, fetch_one
 from framework.db.server_binaries import bin_folder_for
-from framework.db.server_files import Files, give, locate, locked, make_home, open_lock, take
+from framework.db.server_files import Files, clear_unfinished, give, locate, locked, make_home, open_lock, take
 from framework.db.server_process import Account, arguments, end, is_postmaster_of, launch, postmaster_pid
 from framework.db.types import Connection
 from framework.errors import DatabaseUnavailable, EmbeddedServerError
@@ -130,6 +130,7 @@ class Embedded:
 
     def _start(self, files: Files) -> Path:
         stop_server(files)  # one that runs but cannot be reached: its socket was deleted
+        clear_unfinished(files)
         programs = bin_folder_for(files.account)
         if not files.data.is_dir():
             _make_database(files, programs)

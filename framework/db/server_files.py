@@ -151,12 +151,16 @@ def _first_record(engine: Path) -> dict[str, str]:
 
 
 def make_home(files: Files) -> None:
-    """Make the private folder of data and log, and clear what a killed first start left."""
+    """Make the private folder of data and log."""
     if not files.home.is_dir():
         if STATE in files.home.parents:
             make_state_folder()
         files.home.mkdir(mode=0o700)
         give(files.home, files.account)
+
+
+def clear_unfinished(files: Files) -> None:
+    """Delete the data directories that killed first starts left before they were whole; the caller holds the lock."""
     for leftover in files.home.glob("data.new-*"):
         # Its initdb may still be at work, having lost its parent; what it leaves goes at the next start.
         shutil.rmtree(leftover, ignore_errors=True)

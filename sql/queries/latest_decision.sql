@@ -1,6 +1,8 @@
 -- Purpose: the newest decision of a portfolio's strategy, and what has ended without a full fill since then.
 -- Parameters: portfolio_id.
 -- Locks: none.
+-- The ends are told in the order in which they were booked, not by ended_at: an engine that takes over may live at an
+-- earlier moment (a simulated clock, or one that was set back).
 SELECT
     latest.due_at,
     latest.bar_timestamp,
@@ -19,10 +21,10 @@ FROM (
 ) AS latest
 CROSS JOIN LATERAL (
     SELECT
-        array_agg(ticker::text ORDER BY ended_at, due_at, intent) AS tickers,
-        array_agg(CASE side WHEN 'BUY' THEN unfilled ELSE -unfilled END ORDER BY ended_at, due_at, intent) AS quantities,
+        array_agg(ticker::text ORDER BY ended_number, due_at, intent) AS tickers,
+        array_agg(CASE side WHEN 'BUY' THEN unfilled ELSE -unfilled END ORDER BY ended_number, due_at, intent) AS quantities,
         max(ended_number) AS told_to,
-        array_agg(reason::text ORDER BY ended_at, due_at, intent) AS reasons
+        array_agg(reason::text ORDER BY ended_number, due_at, intent) AS reasons
     FROM orders
     WHERE portfolio_id = %(portfolio_id)s AND reason IS NOT NULL AND ended_number > latest.told_to
 ) AS lapsed;

@@ -215,7 +215,7 @@ def test_writers_whose_sessions_are_ended_book_once(funded, database):
     with ThreadPoolExecutor(1) as thread:
         writing = thread.submit(write)
         ended = 0
-        while not done.wait(0.05):
+        while not done.wait(0.15):
             ended += len(ask(funded, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                                      "WHERE datname = current_database() AND pid <> pg_backend_pid()"))  # fmt: skip
         writing.result()

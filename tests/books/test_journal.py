@@ -101,6 +101,15 @@ def test_what_lapsed_is_told_once_whatever_the_clocks_say(books):
     assert [reason for _, _, reason in last(books).lapsed] == ["no price"]
 
 
+def test_what_lapsed_is_told_in_the_order_of_its_ends_though_the_clock_steps_back(books):
+    """An engine that takes over on a simulated clock may live at an earlier moment."""
+    decide(books, intent(0), intent(1), intent(2), intent(3))
+    settle(books, journal.End(intent(2).order_id, Decimal(5), "no bar"), at=DUE + timedelta(days=2))
+    together = [journal.End(intent(number).order_id, Decimal(number), "no cash") for number in (3, 0, 1)]
+    settle(books, *together, at=DUE + timedelta(days=1))
+    assert [quantity for _, quantity, _ in last(books).lapsed] == [5, 0, 1, 3]
+
+
 def test_an_order_that_was_never_sent_is_taken_back_at_once(books):
     decide(books, intent(0))
     old, later = live(books)[0].order_id, DUE + timedelta(days=1)

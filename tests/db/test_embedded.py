@@ -221,6 +221,18 @@ def test_a_start_killed_half_way_does_not_spoil_the_folder(make):
     wait_until(lambda: server.stop() and server.start() and not unfinished(server))
 
 
+def test_what_an_orphaned_initdb_left_goes_at_the_next_start_though_the_data_is_there(make):
+    server = make()
+    server.start()
+    home = locate(server.workspace).home
+    (home / "data.new-left" / "base").mkdir(parents=True)
+    server.start()
+    assert unfinished(server), "a running server is left alone"
+    server.stop()
+    server.start()
+    assert not unfinished(server)
+
+
 def unfinished(server):
     return list(locate(server.workspace).home.glob("data.new-*"))
 

@@ -92,6 +92,7 @@ def hourly(folder):
         (folder / f"{ticker}.csv").write_text("\n".join(lines) + "\n")
 
 
+@pytest.mark.slow
 def test_replay_of_daily_bars(engine):
     head = daily("replay", "2010-01-04")
     status, out, err = engine(head + portfolios(DAILY))
@@ -101,6 +102,7 @@ def test_replay_of_daily_bars(engine):
     assert min(trades.values()) > 1
 
 
+@pytest.mark.slow
 def test_replay_of_hourly_bars(engine, tmp_path):
     hourly(tmp_path)
     head = (
@@ -116,6 +118,7 @@ def test_replay_of_hourly_bars(engine, tmp_path):
     assert status == 0, err
 
 
+@pytest.mark.slow
 def test_paper_ends_as_the_backtest_does(engine, database):
     # A paper portfolio decides at its start on the bar before, where that still holds: so the backtest starts there.
     # The slot at 15:30 of that day, on the bar before that, still holds as well, and is left out here.
