@@ -1,8 +1,8 @@
 """A live cycle's SQL: recorded from the engine, kept in ``cycle.sql`` as a pgbench script, and run by bare psycopg2.
 
-    python bench/cycle.py URL --first 2000 --portfolios 300 --threads 300 --connections 6 --cycles 3 --base 0 --after 0
-
-runs the script by as many threads over a queue of connections and prints seconds and processor seconds as JSON.
+As a program, ``bench/live.py`` runs it: the recorded cycle comes pickled on stdin, as many threads as asked for send it
+over a queue of connections, parameters bound as the engine binds them, and seconds and processor seconds are printed as
+JSON.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import pickle
 import queue
 import re
 import resource
@@ -18,6 +19,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,11 @@ _TEMPLATES = {
     "costs": f"2 * {_MONEY}",  # so that the parts add up
     **dict.fromkeys(("window_hash", "config_hash", "code_hash"), _HASH),
 }
+#: Of these, bare psycopg2 gives each cycle its own.
+_CHANGING = (
+    "portfolio_id", "portfolio_ids", "lease_name", "newest_trade", "after", "due_at", "bar_timestamp", "valid_until",
+    "timestamp",
+)  # fmt: skip
 
 
 class SpyPool(Pool):
@@ -101,9 +108,13 @@ def statements() -> list[str]:
     return [part.replace(" \\;", ";").strip() for part in re.split(r"(?<!\\);\n", text + "\n") if part.strip()]
 
 
-def bare(url: str, asked: argparse.Namespace) -> dict[str, float]:
-    """Run the script by threads that share some connections through a queue, as simply as that can be done."""
-    texts = [text.replace("\0after", str(asked.after)) for text in statements()]
+def bare(url: str, asked: argparse.Namespace, sent: Sequence[Sent]) -> dict[str, float]:
+    """Send a recorded cycle by threads that share some connections through a queue, as simply as that can be done."""
+    asks = [
+        (query, parameters or {}, [name for name in _CHANGING if name in (parameters or {})])
+        for query, parameters in sent
+    ]
+    newest = _newest_trades(url)
     free: queue.SimpleQueue[Any] = queue.SimpleQueue()
     for _ in range(asked.connections):
         connection = psycopg2.connect(url)
@@ -123,10 +134,11 @@ def bare(url: str, asked: argparse.Namespace) -> dict[str, float]:
         ready.wait()
         for cycle in range(asked.cycles):
             for portfolio in own:
+                own_values = _values(f"bench-{portfolio}", asked.base + cycle, newest)
                 connection = free.get()
                 cursor = connection.cursor()
-                for text in texts:
-                    cursor.execute(text.replace("\0p", str(portfolio)).replace("\0n", str(asked.base + cycle)))
+                for query, parameters, changing in asks:
+                    cursor.execute(query, {**parameters, **{name: own_values[name] for name in changing}} or None)
                     if cursor.description:
                         cursor.fetchall()
                 free.put(connection)
@@ -141,6 +153,32 @@ def bare(url: str, asked: argparse.Namespace) -> dict[str, float]:
     return {"seconds": time.perf_counter() - began, "cpu_seconds": cpu_seconds() - worked}
 
 
+def _newest_trades(url: str) -> dict[str, int]:
+    """By portfolio."""
+    connection = psycopg2.connect(url)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT portfolio_id, max(id) FROM trade_execution_logs GROUP BY 1")
+        found = dict(cursor.fetchall())
+    connection.close()
+    return found
+
+
+def _values(portfolio_id: str, number: int, newest: Mapping[str, int]) -> dict[str, Any]:
+    """The parameters that differ between cycles."""
+    at = datetime.fromtimestamp(number, UTC)
+    return {
+        "portfolio_id": portfolio_id,
+        "portfolio_ids": [portfolio_id],
+        "lease_name": f"portfolio:{portfolio_id}",
+        "newest_trade": newest[portfolio_id],
+        "after": newest[portfolio_id],
+        "due_at": at,
+        "bar_timestamp": at,
+        "valid_until": at,
+        "timestamp": at,
+    }
+
+
 def cpu_seconds() -> float:
     """Of this process, so far."""
     used = resource.getrusage(resource.RUSAGE_SELF)
@@ -151,10 +189,10 @@ def main() -> int:
     """Run the script, print what it took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("url")
-    for name in ("first", "portfolios", "threads", "connections", "cycles", "base", "after"):
+    for name in ("first", "portfolios", "threads", "connections", "cycles", "base"):
         parser.add_argument(f"--{name}", type=int, required=True)
     asked = parser.parse_args()
-    print(json.dumps(bare(asked.url, asked)))
+    print(json.dumps(bare(asked.url, asked, pickle.load(sys.stdin.buffer))))
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import random
 import re
 import shutil
@@ -19,7 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cycle import FILE, SpyPool, as_script, cpu_seconds, statements
+from cycle import FILE, Sent, SpyPool, as_script, cpu_seconds, statements
 from live_books import BEFORE, DAYS, LOOKBACK, TICKERS, Books, Source, bars, known
 
 from framework.data.coming import Coming
@@ -111,6 +112,8 @@ class Fleet:
     url: str
     size: int
     day: int = BEFORE
+    #: A cycle as the engine sends it.
+    sent: list[Sent] = field(default_factory=list)
     #: When the portfolio's cycle at this day's bar ended.
     ended: dict[str, float] = field(default_factory=dict)
     #: Per portfolio, seconds from the bar to the end of its cycle.
@@ -193,13 +196,14 @@ class Fleet:
         self.pool.sent = None
         with self.books.pool.connection() as connection:
             scripts = {
-                as_script(connection, own)
+                as_script(connection, own): own
                 for name, own in sent.items()
                 if name.startswith("portfolio-") and not any("read_versions" in query for query, _ in own)
             }
         if len(scripts) != 1:
             raise SystemExit(f"{len(scripts)} different cycles instead of one:\n\n" + "\n\n".join(scripts))
-        return scripts.pop()
+        ((script, self.sent),) = scripts.items()
+        return script
 
 
 def many(fleet: Fleet, rounds: int, write: bool) -> dict[str, Any]:
@@ -261,10 +265,11 @@ def ratio(ours: list[float], theirs: list[float]) -> float:
 def bare(fleet: Fleet, number: int) -> tuple[float, float]:
     """A round of bare psycopg2 in a process of its own: seconds, processor seconds."""
     asked = {"first": BARE, "portfolios": fleet.size, "threads": fleet.size, "connections": 6, "cycles": ROUND_BARS}
-    asked |= {"base": 4_000_000_000 + number * 1000, "after": fleet.last_trade}
+    asked |= {"base": 4_000_000_000 + number * 1000}
     options = [text for name, value in asked.items() for text in (f"--{name}", str(value))]
     program = [sys.executable, str(FILE.with_name("cycle.py")), fleet.url, *options]
-    found = json.loads(subprocess.run(program, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    done = subprocess.run(program, check=True, input=pickle.dumps(fleet.sent), stdout=subprocess.PIPE)
+    found = json.loads(done.stdout)
     return found["seconds"], found["cpu_seconds"]
 
 

@@ -56,6 +56,7 @@ KINDS = (
     Kind("slippage model", "register_slippage_models", "framework.trading.costs:SlippageModel"),
     Kind("indicator", "register_indicators", "framework.trading.indicator:Indicator"),
 )
+_KIND_BY_NAME = {kind.name: kind for kind in KINDS}
 EVENTS = (
     "backtest_finished",
     "cycle_finished",
@@ -265,6 +266,8 @@ def kind_named(text: str) -> Kind:
     Raises:
         PluginError: there is no such kind.
     """
+    if text in _KIND_BY_NAME:  # every decision asks so for its indicators
+        return _KIND_BY_NAME[text]
     wanted = text.replace("-", " ").replace("_", " ").lower()
     for kind in KINDS:
         if wanted in (kind.name, kind.name.split()[0]):

@@ -15,9 +15,14 @@ from framework.model.timeline import SCHEDULES, Timeline, moment, stamp
 _AHEAD = timedelta(days=20)
 _ANY_DAY = datetime(2020, 1, 1, tzinfo=UTC)
 
+#: Two moments of a bar that tell it from others.
+_Bar = tuple[np.datetime64, np.datetime64]
+
 
 class Coming:
-    """The future of one calendar and interval.
+    """The future of one calendar and interval; safe for any number of threads.
+
+    All portfolios of an engine ask the same at every bar: the last answers are kept.
 
     Args:
         calendar: name of the exchange calendar.
@@ -32,6 +37,12 @@ class Coming:
         self._calendar, self._interval = calendar, interval
         self._step, self._settle = np.timedelta64(STEPS[interval], "us"), np.timedelta64(settle, "us")
         self._latest: tuple[date | None, Sessions | None] = None, None
+        #: A moment, and the first one later than it at which a bar becomes available.
+        self._next: tuple[datetime, datetime] = _ANY_DAY, _ANY_DAY
+        #: By schedule: the newest bar's end and its next session, and until when decisions on it hold.
+        self._holds: dict[Schedule, tuple[_Bar, datetime]] = {}
+        #: The newest bar's end and its session, and whether it is the session's last.
+        self._ends: tuple[_Bar | None, bool] = None, False
 
     def schedule(self, text: str) -> Schedule:
         """A schedule as configs write it: its name, or the slots of cron text.
@@ -52,6 +63,13 @@ class Coming:
 
     def next_bar(self, after: datetime) -> datetime:
         """The first moment later than ``after`` at which a bar of the calendar becomes available."""
+        before, coming = self._next
+        if not before <= after < coming:
+            coming = self._next_bar(after)
+            self._next = after, coming
+        return coming
+
+    def _next_bar(self, after: datetime) -> datetime:
         known, now = self._sessions(after), stamp(after)
         at = int(np.searchsorted(known.closes + self._settle, now, side="right"))
         close = known.closes[at] + self._settle
@@ -67,6 +85,13 @@ class Coming:
         Decisions on every bar of a session hold until the next bar; all others to the end of the session in which
         they should fill, those of cron text not beyond the slot that finds a newer bar.
         """
+        bar = clock.available[-1], clock.next_session[-1]
+        found = self._holds.get(schedule)
+        if found is None or found[0] != bar:
+            found = self._holds[schedule] = bar, self._valid_until(schedule, clock)
+        return found[1]
+
+    def _valid_until(self, schedule: Schedule, clock: Timeline) -> datetime:
         due = moment(clock.available[-1])
         if isinstance(schedule, Slots):
             slot = schedule.at_or_after(due)
@@ -81,6 +106,13 @@ class Coming:
 
     def ends_session(self, clock: Timeline) -> bool:
         """Whether the newest bar of ``clock`` is the last that its session can have."""
+        bar = clock.available[-1], clock.session[-1]
+        found = self._ends
+        if found[0] != bar:
+            found = self._ends = bar, self._ends_session(clock)
+        return found[1]
+
+    def _ends_session(self, clock: Timeline) -> bool:
         known = self._sessions(moment(clock.opens[-1]))
         at = int(np.searchsorted(known.dates, clock.session[-1]))
         ended: bool = clock.available[-1] >= known.closes[at] + self._settle

@@ -183,17 +183,9 @@ class Market:
         held = self._held
         pieces = [self._piece(ticker) for ticker in tickers]
         times = union(piece.times[-bars:] for piece in pieces)[-bars:]
-        traded = adjusted = np.full((len(FIELDS), len(times), len(tickers)), np.nan)
+        traded = adjusted = _table(times, [(piece.times, piece.traded) for piece in pieces])
         if any(piece.adjusted is not piece.traded for piece in pieces):
-            adjusted = traded.copy()
-        for code, piece in enumerate(pieces):
-            own = piece.times[piece.times.searchsorted(times[0]) :] if len(times) else times
-            # Nearly always a ticker has all the bars.
-            into = slice(None) if len(own) == len(times) else times.searchsorted(own)
-            first = len(piece.times) - len(own)
-            traded[:, into, code] = piece.traded[:, first:]
-            if adjusted is not traded:
-                adjusted[:, into, code] = piece.adjusted[:, first:]
+            adjusted = _table(times, [(piece.times, piece.adjusted) for piece in pieces])
         rows = rows_of(held.clock, times)
         clock = Timeline(times, *(getattr(held.clock, name)[rows] for name in _MOMENTS))
         trade = signal = self._panel(tickers, times, traded)
@@ -242,6 +234,18 @@ class _Piece:
         if not np.array_equal(self.traded[:, -kept:], traded[:, :kept]):
             return None
         return np.concatenate((self.adjusted[:, -kept:], traded[:, kept:]), axis=1)
+
+
+def _table(times: Times, parts: Sequence[tuple[Times, Floats]]) -> Floats:
+    """The newest bars of some tickers, shape ``(5, T, N)``: NaN where a ticker has none at one of these times."""
+    starts = [int(own.searchsorted(times[0])) if len(times) else len(own) for own, _ in parts]
+    # Nearly always every ticker has all the bars.
+    if all(len(own) - start == len(times) for (own, _), start in zip(parts, starts, strict=True)):
+        return np.stack([values[:, start:] for (_, values), start in zip(parts, starts, strict=True)], axis=2)
+    table = np.full((len(FIELDS), len(times), len(parts)), np.nan)
+    for code, ((own, values), start) in enumerate(zip(parts, starts, strict=True)):
+        table[:, times.searchsorted(own[start:]), code] = values[:, start:]
+    return table
 
 
 def _piece(held: Held, ticker: str, rows: slice, former: _Piece | None) -> _Piece:

@@ -40,7 +40,7 @@ def retry(
         DatabaseUnavailable, DatabaseConflict: of the last attempt; says how often and how long it was tried.
     """
     started = time.monotonic()
-    pause = stop or threading.Event()
+    pause = stop
     wait, attempts = first_wait_seconds, 0
     while True:
         attempts += 1
@@ -50,6 +50,7 @@ def retry(
             # Jitter spreads the returning threads; it decides nothing that must be reproducible.
             seconds = random.uniform(wait / 2, wait)
             spent = time.monotonic() - started
+            pause = pause or threading.Event()
             if pause.is_set() or spent + seconds > deadline_seconds:
                 raise type(error)(f"{error} (tried {attempts} times in {spent:.1f} s)") from error
             log.warning("attempt %d failed, again in %.2f s: %s", attempts, seconds, error)

@@ -126,6 +126,7 @@ class Decider:
     def __init__(self, assignment: Assignment, coming: Coming, books_id: str, clock: Callable[[], datetime]) -> None:
         self._assignment, self._coming, self._books_id, self._clock = assignment, coming, books_id, clock
         self._latest: tuple[StrategyData | None, StrategyData | None] = None, None
+        self._rows_of: tuple[StrategyData | None, NDArray[np.int64]] = None, np.empty(0, dtype=np.int64)
         self._ends: tuple[Timeline, NDArray[np.bool_]] | None = None
 
     def is_due(self, data: StrategyData) -> bool:
@@ -248,9 +249,12 @@ class Decider:
 
     def _decision_rows(self, data: StrategyData) -> NDArray[np.int64]:
         """The rows of the window that the schedule has acted on by now, or acts on now."""
-        clock, since = data.window.timeline, self._assignment.since
-        first = 0 if since is None else int(np.searchsorted(clock.session, np.datetime64(since, "D")))
-        return decision_rows(self._assignment.schedule, clock, first, self._last_of_session(clock), data.now)
+        if self._rows_of[0] is not data:
+            clock, since = data.window.timeline, self._assignment.since
+            first = 0 if since is None else int(clock.session.searchsorted(np.datetime64(since, "D")))
+            rows = decision_rows(self._assignment.schedule, clock, first, self._last_of_session(clock), data.now)
+            self._rows_of = data, rows
+        return self._rows_of[1]
 
     def _review(self, desk: Desk, data: StrategyData, drawdown: float, orders_last_minute: int) -> RiskReview | None:
         if not self._assignment.rules:
@@ -301,23 +305,26 @@ class Decider:
 
     def _named(self, bar: datetime) -> _Naming:
         who = f"portfolio {self._assignment.identity.portfolio_id}: strategy {self._assignment.strategy_name!r}"
-        return _Naming(f"{who} at the bar of {bar:%Y-%m-%d %H:%M} UTC")
+        return _Naming(who, bar)
 
 
 class _Naming:
     """Whatever the strategy raises becomes an error that names portfolio, strategy and bar."""
 
-    def __init__(self, where: str) -> None:
-        self._where = where
+    def __init__(self, who: str, bar: datetime) -> None:
+        self._who, self._bar = who, bar
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            return
+        where = f"{self._who} at the bar of {self._bar:%Y-%m-%d %H:%M} UTC"
         if isinstance(error, EngineError):
-            raise type(error)(f"{self._where}: {error}") from error
-        if error is not None:  # SystemExit as well: a strategy ends its portfolio at most
-            raise StrategyError(f"{self._where} failed: {type(error).__name__}: {error}") from error
+            raise type(error)(f"{where}: {error}") from error
+        # SystemExit as well: a strategy ends its portfolio at most.
+        raise StrategyError(f"{where} failed: {type(error).__name__}: {error}") from error
 
 
 def _refused(intents: Sequence[journal.Intent], reason: str) -> list[journal.Intent]:

@@ -28,7 +28,6 @@ from framework.data.window import Window
 from framework.db.pool import Pool
 from framework.db.queries import fetch_one
 from framework.db.retry import retry
-from framework.engine.account import Account
 from framework.engine.decider import Assignment, Decider, StrategyData
 from framework.engine.gateway import Filled, Gateway
 from framework.engine.halts import halt, halts_in_force
@@ -322,13 +321,12 @@ class Worker:
         valued_at = None if data.valuation is None else data.valuation.bar_timestamp
         if valued_at is not None and valued_at >= bar:
             return
-        panel = data.window.trade
-        closes = Account(panel, self.assignment.terms, len(panel)).closes[-1].tolist()
-        known = {**data.last_closes, **{t: close for t, close in zip(panel.tickers, closes, strict=True) if close}}
-        rates = dict.fromkeys(known, 1.0)
-        if data.quotes is not None:
+        known = data.last_closes
+        if data.quotes is None:
+            marks = {ticker: Mark(_exact(close)) for ticker, close in known.items()}
+        else:
             rates = dict(zip(known, data.quotes.at(list(known), data.window.timeline.available[-1:])[0], strict=True))
-        marks = {t: Mark(_exact(close), _exact(rates[t])) for t, close in known.items() if rates[t] == rates[t]}
+            marks = {t: Mark(_exact(close), _exact(rates[t])) for t, close in known.items() if rates[t] == rates[t]}
         valuation = value(self._pool, self._identity.portfolio_id, marks, self._lots, self._booking_clock(), bar)
         self._watcher.valued(self._identity, valuation)
 

@@ -55,7 +55,9 @@ class Timeline:
 
 def moment(stamp: np.datetime64) -> datetime:
     """A stamp of a timeline as an aware time."""
-    naive: datetime = stamp.astype("datetime64[us]").item()
+    naive = stamp.item()
+    if not isinstance(naive, datetime):  # of another unit than microseconds
+        naive = stamp.astype("datetime64[us]").item()
     return naive.replace(tzinfo=UTC)
 
 

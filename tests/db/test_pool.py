@@ -10,6 +10,7 @@ from collections import Counter
 import psycopg2
 import pytest
 
+from framework.db import pool as pool_module
 from framework.db.pool import Pool
 from framework.db.retry import retry
 from framework.errors import DatabaseError, DatabaseUnavailable, PoolClosed, PoolTimeout
@@ -368,11 +369,13 @@ def test_ctrl_c_while_waiting_leaves_the_queue(database, monkeypatch):
     pool = Pool(database, 1, 1)
     held = pool.get_connection()
 
-    def interrupted(self, timeout=None):
-        raise KeyboardInterrupt
+    class Interrupted:
+        def acquire(self, timeout=None):
+            if timeout is not None:
+                raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Event, "wait", interrupted)
+        patch.setattr(pool_module, "_Waiter", lambda real=pool_module._Waiter: real(Interrupted()))
         with pytest.raises(KeyboardInterrupt):
             pool.get_connection()
     assert pool.stats().waiting == 0
