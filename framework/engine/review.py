@@ -108,14 +108,19 @@ def applied(review: Review, new: Sequence[Waiting], lots_per_share: float) -> Re
     """The orders that a review leaves, and what it took, in lots."""
     kept: list[Waiting] = []
     for order, shares in zip(new, review.kept.tolist(), strict=True):
-        lots = float(round(shares * lots_per_share))
+        lots = _lots(order, shares, lots_per_share)
         if lots:
             kept.append(order if lots == order.lots else replace(order, lots=lots))
     taken = [
-        (new[refusal.order], float(round(refusal.shares * lots_per_share)), refusal.reason)
+        (new[refusal.order], _lots(new[refusal.order], refusal.shares, lots_per_share), refusal.reason)
         for refusal in review.refusals
     ]
     return kept, taken
+
+
+def _lots(order: Waiting, shares: float, lots_per_share: float) -> float:
+    """Shares of an order in lots; all of it is exactly its lots, which shares as a float may not be able to say."""
+    return order.lots if shares == order.lots / lots_per_share else float(round(shares * lots_per_share))
 
 
 class Ages:

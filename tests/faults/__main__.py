@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         rows_to = Path(folder) / "rows.json"
         status = subprocess.run(
-            [sys.executable, "-m", "pytest", "tests/faults", "-m", marks, *rest],
+            [sys.executable, "-m", "pytest", "-n", "0", "tests/faults", "-m", marks, *rest],
             cwd=ROOT,
             env={**os.environ, ROWS_TO: str(rows_to)},
         ).returncode
