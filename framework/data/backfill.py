@@ -86,21 +86,24 @@ def final_end(source: DataSource, interval: str, calendar: str, end: date, now: 
 
     A source of files is what it is: its end is not looked at.
     """
-    return end if source.whole else min(end, last_final_session(calendar, source.settle_of(interval), now))
+    now = now or datetime.now(UTC)
+    if source.whole or end < now.date() - _BACK:  # long ago: no need to build the calendar of today
+        return end
+    return min(end, last_final_session(calendar, source.settle_of(interval), now))
 
 
-def last_final_session(calendar: str, settle: timedelta, now: datetime | None = None) -> date:
+def last_final_session(calendar: str, settle: timedelta, now: datetime) -> date:
     """The exchange date of the last session that is over, so that no bar of it changes any more.
 
     Args:
         calendar: name of the exchange calendar.
         settle: how long after its end a bar may still change.
-        now: aware; default: the time.
+        now: aware.
 
     Raises:
         ConfigError: the calendar is unknown.
     """
-    now = (now or datetime.now(UTC)).astimezone(UTC)
+    now = now.astimezone(UTC)
     today = now.date()
     known = covering(calendar, today - _BACK, today)
     over = known.closes + np.timedelta64(settle, "us") <= np.datetime64(now.replace(tzinfo=None), "us")
