@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
@@ -129,8 +129,8 @@ class RestSource(DataSource):
             rows: one object per bar.
             time: its name there; ISO 8601 without offset.
             fields: names there by ours, where they differ: ``{"close": "c"}``.
-            timezone: IANA name of what the times are in, the repeated hour of autumn in the order of the rows' times
-                and, of two at the same, the earlier first; ``None``: UTC, or plain dates.
+            timezone: IANA name of what the times are in; ``None``: UTC, or plain dates. Of two rows with one time in
+                the hour that autumn repeats, the first is the earlier.
 
         Raises:
             SourceError: a value is no number, or a time is none.
@@ -165,11 +165,33 @@ class RestSource(DataSource):
 
     def _in_parallel(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """Results in the order of the items; the first failure ends it, what has not begun is left."""
-        threads = ThreadPoolExecutor(max(1, min(self.parallel, len(items))), thread_name_prefix=f"fetch-{self.key()}")
-        try:
-            return list(threads.map(work, items))
-        finally:
-            threads.shutdown(wait=True, cancel_futures=True)
+        todo, lock = iter(tuple(enumerate(items))), threading.Lock()
+        results: dict[int, Result] = {}
+        failures: list[BaseException] = []
+
+        def run() -> None:
+            while True:
+                with lock:
+                    place, item = (len(items), None) if failures else next(todo, (len(items), None))
+                if item is None:
+                    return
+                try:
+                    results[place] = work(item)
+                except BaseException as error:  # noqa: BLE001  # raised again by the caller's thread
+                    failures.append(error)
+
+        # Daemons: one that waits for an answer must not keep a program that was interrupted.
+        threads = [
+            threading.Thread(target=run, name=f"fetch-{self.key()}-{number}", daemon=True)
+            for number in range(min(self.parallel, len(items)))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if failures:
+            raise failures[0]
+        return [results[place] for place in range(len(items))]
 
 
 def spans_of(start: date, end: date, days: int) -> Iterator[tuple[date, date]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -342,3 +344,33 @@ def test_a_config_is_backfilled_and_runs_without_asking_again(fmp, database, tmp
     with closing(psycopg2.connect(database)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT DISTINCT source FROM market_data ORDER BY 1")
         assert cursor.fetchall() == [("fmp",), ("sample",)]
+
+
+def test_ctrl_c_does_not_wait_for_an_answer(fmp, database, tmp_path):
+    fmp.set(fail=[503] * 999)
+    ask = [
+        "-m",
+        "framework",
+        "data",
+        "backfill",
+        "--source",
+        "fmp",
+        "--param",
+        f"base_url={fmp.url}",
+        "--url",
+        database,
+    ]
+    command = [sys.executable, *ask, "--tickers", "AAPL,IBM", "--start", "2005-01-01", "--end", "2005-12-31"]
+    environment = {**os.environ, "FMP_API_KEY": KEY}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not fmp.requests():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert time.monotonic() - began < 20, "patience is five minutes"
+    assert process.returncode == 130
+    assert "run the same command again to go on" in said
+    assert KEY not in said

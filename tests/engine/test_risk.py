@@ -334,7 +334,6 @@ def test_a_rule_that_fails_ends_the_run_by_name_and_place(engine, tmp_path):
     assert "scale() was given factor 5; allowed: 0 to 1" in err
 
 
-
 def test_an_order_of_millions_of_shares_that_is_left_alone_keeps_its_last_lot():
     """A lot is 1e-9 of a share, and the number of shares as a float no longer tells all of them apart."""
     lots, per_share = 8937451488973898.0, 1e9
