@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from annotated_types import Ge, Gt, Le, Lt
 
+    from framework.data.rest import RestSource
     from framework.data.source import DataSource
     from framework.errors import (
         BrokerError,
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
         OrderRejected,
         RiskRuleError,
         SourceError,
+        SourceUnavailable,
         StrategyError,
+        TickerUnavailable,
     )
     from framework.hookspecs import hookimpl
     from framework.model.bars import Bars, CorporateAction
@@ -66,13 +69,16 @@ _HOME = {
     "Plugin": "framework.trading.plugin",
     "Proposal": "framework.trading.proposal",
     "Report": "framework.trading.broker",
+    "RestSource": "framework.data.rest",
     "RiskRule": "framework.trading.risk",
     "RiskRuleError": "framework.errors",
     "SetupContext": "framework.trading.context",
     "SlippageModel": "framework.trading.costs",
     "SourceError": "framework.errors",
+    "SourceUnavailable": "framework.errors",
     "Strategy": "framework.trading.strategy",
     "StrategyError": "framework.errors",
+    "TickerUnavailable": "framework.errors",
     "Ticket": "framework.trading.broker",
     "hookimpl": "framework.hookspecs",
     "indicators": "framework.trading",
@@ -110,13 +116,16 @@ __all__ = [
     "Plugin",
     "Proposal",
     "Report",
+    "RestSource",
     "RiskRule",
     "RiskRuleError",
     "SetupContext",
     "SlippageModel",
     "SourceError",
+    "SourceUnavailable",
     "Strategy",
     "StrategyError",
+    "TickerUnavailable",
     "Ticket",
     "hookimpl",
     "indicators",

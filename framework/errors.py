@@ -18,6 +18,8 @@
     │   └── PoolClosed               exit 1
     ├── DataError                    exit 1   market data is missing or unusable
     │   └── SourceError              exit 1   a data source failed (file, column, HTTP)
+    │       ├── SourceUnavailable    exit 1   no answer, or it asked to wait; trying again may help
+    │       └── TickerUnavailable    exit 1   it does not know this ticker, or the plan does not have it
     ├── BookingError                 exit 1   a booking was refused; nothing of it is in the books
     │   ├── IdempotencyConflict      exit 1   its key is booked with other content
     │   ├── InsufficientCash         exit 1   a withdrawal or transfer would leave free cash below zero
@@ -64,7 +66,9 @@ __all__ = [
     "PortfolioMismatch",
     "RiskRuleError",
     "SourceError",
+    "SourceUnavailable",
     "StrategyError",
+    "TickerUnavailable",
     "UsageError",
 ]
 
@@ -144,6 +148,23 @@ class DataError(EngineError):
 
 class SourceError(DataError):
     """A data source failed: a file, a column, a value, or a reply."""
+
+
+class SourceUnavailable(SourceError):
+    """A data source did not answer, or asked to wait; trying again may help.
+
+    Args:
+        text: the message.
+        wait_seconds: how long nobody should ask; 0: as the caller likes.
+    """
+
+    def __init__(self, text: str, wait_seconds: float = 0.0) -> None:
+        super().__init__(text)
+        self.wait_seconds = wait_seconds
+
+
+class TickerUnavailable(SourceError):
+    """A data source does not know a ticker, or the plan does not include it; others can be asked for."""
 
 
 class BookingError(EngineError):

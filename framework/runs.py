@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from framework.config.load import LoadedConfig
 from framework.config.model import Portfolio
+from framework.data.calendars import check_calendar, warmup_start
 from framework.data.coming import Coming
 from framework.engine.account import Terms
 from framework.engine.backtest import FILL_RULE, declared_memory, run_threads, versions
@@ -51,7 +52,6 @@ class Plan:
     """The plugins of a config, made and checked: strategies, risk rules, data source, costs."""
 
     def __init__(self, loaded: LoadedConfig, manager: PluginManager) -> None:
-        from framework.data.calendars import check_calendar
         from framework.data.currencies import Currencies
 
         config = loaded.config
@@ -125,6 +125,11 @@ class Plan:
         memory = declared_memory(self.strategy(portfolio), portfolio.tickers, self.config.interval, self.indicator)
         return max(portfolio.lookback, memory)
 
+    def first_date(self) -> date:
+        """The exchange date from which bars are needed: the warm-up's."""
+        bars = max(self.warmup_bars(portfolio) for portfolio in self.config.portfolios)
+        return warmup_start(self.config.calendar, self.config.interval, self.start, bars)
+
     def _terms(self, portfolio: Portfolio) -> Terms:
         return Terms(
             opening_cash=portfolio.cash or 0.0,
@@ -152,7 +157,7 @@ class Plan:
 
     def coming(self) -> Coming:
         """What comes next by the config's calendar."""
-        return Coming(self.config.calendar, self.config.interval, self.source.settle)
+        return Coming(self.config.calendar, self.config.interval, self.source.settle_of(self.config.interval))
 
     def assignment(self, portfolio: Portfolio, identity: Identity, broker: Broker | None = None) -> Assignment:
         """A portfolio as a worker of the live engine runs it, at the config's broker or another one."""
@@ -221,20 +226,17 @@ def _dates(loaded: LoadedConfig) -> tuple[date, date]:
 
 def ensured(plan: Plan, database: Database, progress: Progress) -> LoadReport:
     """Load what the database lacks, on a thread, so that Ctrl-C reaches the caller."""
-    from framework.data.calendars import warmup_start
+    from framework.data.backfill import final_end
     from framework.data.load import ensure
-
-    config = plan.config
 
     def work(checkpoint: Callable[[], None]) -> LoadReport:
         def told(done: int, total: int) -> None:
             progress("prices", done, total)
             checkpoint()
 
-        bars = max(plan.warmup_bars(portfolio) for portfolio in config.portfolios)
-        start = warmup_start(config.calendar, config.interval, plan.start, bars)
-        report = ensure(database.pool, plan.source, plan.tickers, config.interval, start, plan.end, told)
-        return report.merged(plan.currencies.ensure(database.pool, start, plan.end, told))
+        span = plan.first_date(), final_end(plan.source, plan.config.interval, plan.config.calendar, plan.end)
+        report = ensure(database.pool, plan.source, plan.tickers, plan.config.interval, *span, told)
+        return report.merged(plan.currencies.ensure(database.pool, *span, told))
 
     return run_threads({"load": work})[0]
 

@@ -6,6 +6,7 @@ PLUGIN_MODULES = (
     ".brokers.paper",
     ".brokers.simulated",
     ".data_sources.csv_files",
+    ".data_sources.fmp",
     ".data_sources.sample",
     ".indicators.standard",
     ".risk.sizes",

@@ -215,7 +215,7 @@ class Feed:
 
     def _clock(self, columns: Iterable[Column]) -> Timeline:
         times = union(column.times for column in columns)
-        return timeline(self._calendar, self._interval, times, self._source.settle)
+        return timeline(self._calendar, self._interval, times, self._source.settle_of(self._interval))
 
     def _pruned(self, column: Column, last: Moment, slack: int) -> Column:
         """Without the oldest rows, where there are many more than the needed and ``slack``."""

@@ -215,7 +215,7 @@ def rates_on(
                 f"portfolio {conversion.portfolio_id} in {conversion.currency} has tickers in {currency}, but source "
                 f"{source.key()} has no {interval} bar of {pair.ticker} up to {until:%Y-%m-%d} to convert them with"
             )
-        known = timeline(CALENDAR, interval, panel.timestamps, source.settle)
+        known = timeline(CALENDAR, interval, panel.timestamps, source.settle_of(interval))
         series[currency] = Series.of(pair, known, panel.close[:, 0])
     quotes = Quotes(conversion, series)
     return quotes.on(tickers, clock), [*notes, *quotes.notes(clock, first)]

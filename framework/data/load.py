@@ -19,7 +19,7 @@ from framework.db.queries import execute, fetch_one
 from framework.db.retry import retry
 from framework.db.types import Connection
 from framework.errors import DataError, SourceError
-from framework.model.bars import Bars
+from framework.model.bars import Bars, CorporateAction
 
 #: A transaction holds whole tickers, and no more than about so many bars: a second's work.
 BARS_PER_TRANSACTION = 100_000
@@ -110,7 +110,7 @@ def ensure(
     """
     started = perf_counter()
     report = LoadReport(source.key())
-    jobs = list(_jobs(pool, source, tickers, interval, start, end))
+    jobs = list(_jobs(pool, source, tickers, interval, start, end)) if start <= end else []
     done, total = 0, sum(len(job.tickers) for job in jobs)
     for job in jobs:
         for part in _run(pool, source, interval, job):
@@ -179,8 +179,10 @@ def _run(pool: Pool, source: DataSource, interval: str, job: _Job) -> Iterator[L
     check_spacing(bars, interval)
     if source.whole:
         _check_nothing_is_empty(source, bars, found, job)
+    actions = source.corporate_actions(job.tickers)
     for tickers, part in _parts(job.tickers, bars):
-        batch = _Batch(source, interval, replace(job, tickers=tickers), part, found)
+        own = tuple(action for action in actions if action.ticker in tickers)
+        batch = _Batch(source, interval, replace(job, tickers=tickers), part, found, own)
         yield retry(partial(batch.store_in, pool))
 
 
@@ -228,6 +230,7 @@ class _Batch:
     job: _Job
     bars: Bars
     found: dict[str, QualityReport]
+    actions: tuple[CorporateAction, ...]
 
     def store_in(self, pool: Pool) -> LoadReport:
         """Bars, splits and dividends, and coverage, in one transaction."""
@@ -246,7 +249,7 @@ class _Batch:
             report = self._corrected(connection, report, written.conflicting)
         # The source states all that it knows: an action that it no longer has is gone.
         execute(connection, "delete_corporate_actions", self._parameters())
-        write_corporate_actions(connection, key, self.source.corporate_actions(tickers))
+        write_corporate_actions(connection, key, self.actions)
         write_coverage(
             connection, key, self.interval, [self._coverage(ticker, known.get(ticker)) for ticker in tickers]
         )

@@ -95,7 +95,7 @@ def panel_for(
     reading = _Reading(pool, source.key(), tuple(tickers), interval, calendar, start, end)
     stored = reading.stored()
     panel, dropped = reading.panel(warmup_bars)
-    clock = timeline(calendar, interval, panel.timestamps, source.settle)
+    clock = timeline(calendar, interval, panel.timestamps, source.settle_of(interval))
     first = _first(clock, start)
     if first == len(panel):
         raise DataError(f"there is no {interval} bar from {start} to {end}; {reading.describe(stored)}")

@@ -17,7 +17,7 @@ class DataSource(Plugin):
 
     kind = "data source"
 
-    #: How long after a bar's end the source may still change it (trading-rules 3).
+    #: How long after a bar's end the source may still change it (trading-rules 3); see :meth:`settle_of`.
     settle: ClassVar[timedelta] = timedelta(0)
 
     #: Whether reading a part costs as much as reading everything (files). Such a source is always asked for all the
@@ -45,6 +45,10 @@ class DataSource(Plugin):
     def price_kind(self) -> Literal["traded", "adjusted"]:
         """Whether rows are as traded (default) or already adjusted for splits and dividends."""
         return "traded"
+
+    def settle_of(self, interval: str) -> timedelta:
+        """How long after the end of a bar of this interval it may still change; by default :attr:`settle`."""
+        return self.settle
 
     def tickers(self) -> tuple[str, ...] | None:
         """The tickers on offer, where the source can list them."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
-from typing import Any
+from datetime import date, datetime
+from typing import Any, NamedTuple
 
 from framework.db.bulk import insert_rows
+from framework.db.pool import Pool
 from framework.db.queries import execute, fetch_all
 from framework.db.types import Connection
 from framework.model.bars import CorporateAction
@@ -27,6 +28,24 @@ class Coverage:
     end: date
     content_hash: str | None = None
     findings: Mapping[str, Any] = field(default_factory=dict)
+
+
+class CoveredBars(NamedTuple):
+    """What of one ticker and interval has been loaded, and when last."""
+
+    source: str
+    ticker: str
+    interval: str
+    start: date
+    end: date
+    updated_at: datetime
+
+
+def list_coverage(pool: Pool, source: str | None, tickers: Sequence[str]) -> list[CoveredBars]:
+    """All that has been loaded: of one source or (``None``) all, of some tickers or (none named) all."""
+    with pool.connection() as connection:
+        rows = fetch_all(connection, "list_coverage", {"source": source, "tickers": list(tickers)})
+    return [CoveredBars(*row) for row in rows]
 
 
 def read_coverage(connection: Connection, source: str, interval: str, tickers: Sequence[str]) -> dict[str, Coverage]:

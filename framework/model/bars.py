@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -38,6 +39,20 @@ class Bars:
 
     def __len__(self) -> int:
         return len(self.code)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Bars]) -> Bars:
+        """All bars of some parts, in their order; a ticker may be in several."""
+        tickers = tuple(dict.fromkeys(name for part in parts for name in part.tickers))
+        place = {name: code for code, name in enumerate(tickers)}
+        codes = [np.array([place[name] for name in part.tickers], np.int32)[part.code] for part in parts]
+        empty = np.empty(0)
+        columns = {
+            name: np.concatenate([empty, *(getattr(part, name) for part in parts)])
+            for name in ("open", "high", "low", "close", "volume")
+        }
+        times = np.concatenate([np.empty(0, "datetime64[us]"), *(part.timestamps for part in parts)])
+        return cls(tickers, np.concatenate([np.empty(0, np.int32), *codes]), times, **columns)
 
     def take(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> Bars:
         """The bars at ``index`` (positions or a mask), in that order."""

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from framework import RiskRule
 from framework.cli.main import run_command
-from framework.engine.review import Ages
+from framework.engine.matching import Waiting
+from framework.engine.review import Ages, applied
 from framework.errors import RiskRuleError
-from framework.trading.risk import NamedRule
+from framework.trading.proposal import Refusal
+from framework.trading.risk import NamedRule, Review
 from tests.engine.cases import Given, GivenOnBar, cases, panel, timeline
 from tests.engine.test_simulator import NAN, Orders, check_identity, one, same
 from tests.trading.test_risk import bundled
@@ -330,3 +332,14 @@ def test_a_rule_that_fails_ends_the_run_by_name_and_place(engine, tmp_path):
     assert status == 1
     assert "portfolio a: risk rule 'halved' failed at 2010-01-04 21:00Z, so nothing of this decision is sent: " in err
     assert "scale() was given factor 5; allowed: 0 to 1" in err
+
+
+def test_an_order_of_millions_of_shares_that_is_left_alone_keeps_its_last_lot():
+    """A lot is 1e-9 of a share, and the number of shares as a float no longer tells all of them apart."""
+    lots, per_share = 8937451488973898.0, 1e9
+    assert round(lots / per_share * per_share) != lots
+    order = Waiting(0, lots, 0)
+    whole = Review(np.array([lots / per_share]), (), None, ())
+    assert applied(whole, [order], per_share) == ([order], [])
+    taken = Review(np.array([0.0]), (Refusal(0, lots / per_share, "rule: all"),), None, ())
+    assert applied(taken, [order], per_share) == ([], [(order, lots, "rule: all")])

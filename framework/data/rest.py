@@ -1,0 +1,218 @@
+"""The base of data sources behind a REST API: requests in parallel, in spans that the API answers whole."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
+
+import numpy as np
+from annotated_types import Ge, Gt
+
+from framework.data.source import DataSource
+from framework.errors import SourceError, SourceUnavailable
+from framework.model.bars import Bars, CorporateAction
+from framework.model.panel import Times
+
+if TYPE_CHECKING:
+    from framework.data.http import HttpClient
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_BAR_FIELDS = ("open", "high", "low", "close", "volume")
+_SHOWN_CHARACTERS = 200
+
+
+class RestSource(DataSource):
+    """A data source that asks an API over HTTP.
+
+    A subclass names :attr:`base_url` and :attr:`spans`, and defines ``key()`` and :meth:`fetch`. Rate limit, retries,
+    parallel requests and the splitting of long ranges are done here::
+
+        class Acme(RestSource):
+            base_url: str = "https://api.acme.example/v1"
+            spans = {"1d": 3650}
+            token: str
+
+            def key(self):
+                return "acme"
+
+            def headers(self):
+                return {"Authorization": f"Bearer {self.token}"}
+
+            def fetch(self, ticker, interval, start, end):
+                rows = self.get("bars", symbol=ticker, first=start.isoformat(), last=end.isoformat())
+                return self.bars_of(ticker, rows, time="date")
+    """
+
+    #: Where the API is.
+    base_url: str
+    #: Requests of all threads together; set it a little below what the plan allows.
+    requests_per_minute: Annotated[int, Ge(1)] = 300
+    #: For a connection, and for each pause within a reply.
+    timeout_seconds: Annotated[float, Gt(0)] = 30.0
+    #: How long a request that failed for the moment is tried again.
+    patience_seconds: Annotated[float, Ge(0)] = 300.0
+
+    #: Calendar days that one request may ask for, by interval; an interval that is not here is not offered.
+    spans: ClassVar[Mapping[str, int]] = {}
+    #: Requests that are under way at once.
+    parallel: ClassVar[int] = 8
+
+    batch_size = 8
+
+    def headers(self) -> Mapping[str, str]:
+        """What is sent with every request: the key, above all, since a URL would show it."""
+        return {}
+
+    def problem(self, status: int, text: str) -> SourceError | None:
+        """What a reply says is wrong: a :class:`SourceUnavailable` is tried again, another error is raised."""
+        if status == 429:
+            return SourceUnavailable(f"{self._name} asks to wait (HTTP 429): {_shown(text)}", wait_seconds=15.0)
+        if status >= 500:
+            return SourceUnavailable(f"{self._name} failed (HTTP {status}): {_shown(text)}")
+        if status >= 400:
+            return SourceError(f"{self._name} refused the request (HTTP {status}): {_shown(text)}")
+        return None
+
+    def fetch(self, ticker: str, interval: str, start: date, end: date) -> Bars:
+        """The bars of one ticker, of no more days than ``spans`` says: usually one request."""
+        raise SourceError(f"data source {type(self).__name__} must define fetch()")
+
+    def fetch_actions(self, ticker: str) -> Iterable[CorporateAction]:
+        """All splits and dividends of one ticker."""
+        return ()
+
+    def get(self, path: str, **params: str) -> Any:
+        """The JSON document at a path below :attr:`base_url`.
+
+        Raises:
+            SourceUnavailable: no good reply in time.
+            SourceError: what :meth:`problem` makes of the reply, or it is no JSON.
+        """
+        text = self._client.get(path, params)
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise SourceError(f"{self._name} answered {path} with no JSON: {_shown(text)}") from error
+
+    def bars(self, tickers: Sequence[str], interval: str, start: date, end: date) -> Bars:
+        """See :meth:`DataSource.bars`."""
+        if interval not in self.spans:
+            raise SourceError(f"{self._name} has no {interval} bars; it has {', '.join(self.spans)}")
+        asks = [(ticker, *span) for ticker in tickers for span in spans_of(start, end, self.spans[interval])]
+        parts = self._in_parallel(lambda ask: self.fetch(ask[0], interval, ask[1], ask[2]), asks)
+        return Bars.joined(parts)
+
+    def corporate_actions(self, tickers: Sequence[str]) -> tuple[CorporateAction, ...]:
+        """See :meth:`DataSource.corporate_actions`."""
+        found = self._in_parallel(lambda ticker: tuple(self.fetch_actions(ticker)), tickers)
+        return tuple(action for actions in found for action in actions)
+
+    def bars_of(
+        self,
+        ticker: str,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        time: str = "date",
+        fields: Mapping[str, str] | None = None,
+        timezone: str | None = None,
+    ) -> Bars:
+        """Bars from JSON objects, in any order.
+
+        Args:
+            ticker: whose.
+            rows: one object per bar.
+            time: its name there; ISO 8601 without offset.
+            fields: names there by ours, where they differ: ``{"close": "c"}``.
+            timezone: IANA name of what the times are in; ``None``: UTC, or plain dates. Of two rows with one time in
+                the hour that autumn repeats, the first is the earlier.
+
+        Raises:
+            SourceError: a value is no number, or a time is none.
+        """
+        names = {name: name for name in _BAR_FIELDS} | dict(fields or {})
+        try:
+            times = np.array([row[time] for row in rows], dtype="datetime64[us]")
+            columns = {ours: np.array([row.get(theirs) for row in rows], np.float64) for ours, theirs in names.items()}
+        except (KeyError, TypeError, ValueError) as error:
+            raise SourceError(f"{self._name} gave bars of {ticker} that cannot be read: {error!r}") from error
+        if timezone is not None:
+            times = _as_utc(times, timezone)
+        return Bars((ticker,), np.zeros(len(rows), np.int32), times, **columns)
+
+    @cached_property
+    def _client(self) -> HttpClient:
+        from framework.data.http import HttpClient  # takes a while, and most runs ask nobody
+
+        return HttpClient(
+            self.base_url,
+            self.headers(),
+            self.requests_per_minute,
+            self.problem,
+            self.timeout_seconds,
+            self.patience_seconds,
+            self.parallel,
+        )
+
+    @property
+    def _name(self) -> str:
+        return f"data source {self.key()}"
+
+    def _in_parallel(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """Results in the order of the items; the first failure ends it, what has not begun is left."""
+        todo, lock = iter(tuple(enumerate(items))), threading.Lock()
+        results: dict[int, Result] = {}
+        failures: list[BaseException] = []
+
+        def run() -> None:
+            while True:
+                with lock:
+                    place, item = (len(items), None) if failures else next(todo, (len(items), None))
+                if item is None:
+                    return
+                try:
+                    results[place] = work(item)
+                except BaseException as error:  # noqa: BLE001  # raised again by the caller's thread
+                    failures.append(error)
+
+        # Daemons: one that waits for an answer must not keep a program that was interrupted.
+        threads = [
+            threading.Thread(target=run, name=f"fetch-{self.key()}-{number}", daemon=True)
+            for number in range(min(self.parallel, len(items)))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if failures:
+            raise failures[0]
+        return [results[place] for place in range(len(items))]
+
+
+def spans_of(start: date, end: date, days: int) -> Iterator[tuple[date, date]]:
+    """A range in parts of at most so many days, oldest first; ends included. Never a reversed one."""
+    while start <= end:
+        last = min(end, start + timedelta(days=days - 1))
+        yield start, last
+        start = last + timedelta(days=1)
+
+
+def _as_utc(times: Times, timezone: str) -> Times:
+    """Wall-clock times of a zone in UTC; NaT where the clock never showed that time."""
+    import pandas as pd
+
+    index = pd.DatetimeIndex(times)
+    # In the hour that comes twice, the first bar of a time is the earlier one.
+    is_summer = ~index.duplicated(keep="first")
+    utc = index.tz_localize(timezone, ambiguous=is_summer, nonexistent="NaT").tz_convert("UTC").tz_localize(None)
+    return utc.to_numpy().astype("datetime64[us]")
+
+
+def _shown(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat[:_SHOWN_CHARACTERS] + ("…" if len(flat) > _SHOWN_CHARACTERS else "") or "no text"

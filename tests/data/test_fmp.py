@@ -1,0 +1,376 @@
+"""The source ``fmp`` against a server that has the API's traps, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import numpy as np
+import psycopg2
+import pytest
+from framework.plugins.data_sources.sample import Sample
+
+from framework.cli.main import run_command
+from framework.data.backfill import backfill, last_final_session
+from framework.data.rate_limit import RateLimit
+from framework.data.rest import spans_of
+from framework.errors import ConfigError, DataError, SourceError, SourceUnavailable, TickerUnavailable
+from framework.plugin_manager import PluginManager
+
+ROOT = Path(__file__).parents[2]
+KEY = "secret-key"
+NOW = datetime(2013, 6, 1, tzinfo=UTC)
+
+
+class StandIn:
+    """The server, seen from a test."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}/stable"
+        self._control = f"http://127.0.0.1:{port}/control"
+
+    def set(self, **settings: object) -> None:
+        with urlopen(Request(self._control, json.dumps(settings).encode(), method="POST")) as reply:
+            reply.read()
+
+    def requests(self) -> list[str]:
+        with urlopen(self._control) as reply:
+            found: list[str] = json.load(reply)["requests"]
+            return found
+
+
+@pytest.fixture(scope="module")
+def process():
+    command = [sys.executable, "-m", "tests.standins.fmp"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        yield StandIn(int(server.stdout.readline()))
+        server.kill()
+
+
+@pytest.fixture
+def fmp(process):
+    process.set(key=KEY, per_minute=0, restricted=[], fail=[])
+    return process
+
+
+@pytest.fixture
+def make(fmp):
+    manager = PluginManager.load([], None)
+
+    def make(**params):
+        given = {"api_key": KEY, "base_url": fmp.url, "requests_per_minute": 60_000, "patience_seconds": 5} | params
+        return manager.create("data source", "fmp", given)
+
+    return make
+
+
+def stored(pool, ticker="AAPL"):
+    with pool.connection() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT timestamp, open_price, close_price, volume FROM market_data "
+                       "WHERE source = 'fmp' AND ticker = %s ORDER BY timestamp", (ticker,))  # fmt: skip
+        return cursor.fetchall()
+
+
+def test_daily_bars_are_as_traded_oldest_first(make):
+    bars = make().bars(["AAPL"], "1d", date(2005, 2, 24), date(2005, 3, 1))
+    days = bars.timestamps.astype("datetime64[D]").astype(str).tolist()
+    assert days == ["2005-02-24", "2005-02-25", "2005-02-28", "2005-03-01"]
+    assert bars.close[1] / bars.close[2] == pytest.approx(2.0, rel=0.02), "the split of 2005-02-28 is not adjusted for"
+
+
+def test_a_long_range_is_asked_for_in_parts_that_come_whole(make, fmp):
+    expected = Sample().bars(["IBM"], "1d", date(1990, 1, 1), date(2013, 12, 31))
+    bars = make().bars(["IBM"], "1d", date(1990, 1, 1), date(2013, 12, 31))
+    assert len(bars) == len(expected)
+    assert len([each for each in fmp.requests() if "historical" in each]) == 2
+
+
+def test_an_answer_that_is_cut_at_the_most_rows_is_asked_on(make, fmp, monkeypatch):
+    source = make()
+    monkeypatch.setattr(type(source), "spans", {"1d": 100_000})
+    monkeypatch.setattr(sys.modules[type(source).__module__], "_MOST_ROWS", 1000)
+    rows = source._rows
+
+    def newest(path, **params):
+        return rows(path, **params)[:1000]
+
+    monkeypatch.setattr(source, "_rows", newest)
+    bars = source.bars(["IBM"], "1d", date(2000, 1, 1), date(2013, 12, 31))
+    assert len(bars) == len(np.unique(bars.timestamps)) == len(Sample().bars(["IBM"], "1d", date.min, date.max))
+
+
+def test_intraday_times_are_new_yorks_and_the_first_minute_of_a_single_day_is_there(make):
+    bars = make().bars(["AAPL"], "1min", date(2008, 3, 10), date(2008, 3, 10))  # after the clocks went forward
+    assert (str(bars.timestamps[0]), len(bars)) == ("2008-03-10T13:30:00.000000", 390)
+    bars = make().bars(["AAPL"], "1min", date(2008, 3, 3), date(2008, 3, 12))
+    opens = bars.timestamps[np.diff(bars.timestamps, prepend=np.datetime64("1970", "us")) > np.timedelta64(1, "h")]
+    assert [str(at)[11:16] for at in opens] == ["14:30"] * 5 + ["13:30"] * 3
+    assert len(bars) == 8 * 390
+
+
+@pytest.mark.parametrize(
+    ("interval", "first", "count"), [("1h", "14:30", 7), ("4h", "14:30", 2), ("30min", "14:30", 13)]
+)
+def test_coarser_bars(make, interval, first, count):
+    bars = make().bars(["MSFT"], interval, date(2008, 1, 3), date(2008, 1, 3))
+    assert (str(bars.timestamps[0])[11:16], len(bars)) == (first, count)
+
+
+def test_the_hour_that_comes_twice_is_two_hours(make):
+    times = ["2024-11-03 00:30:00", "2024-11-03 01:30:00", "2024-11-03 01:30:00", "2024-11-03 02:30:00"]
+    rows = [{"date": time, "open": 1, "high": 1, "low": 1, "close": 1, "volume": None} for time in times]
+    bars = make().bars_of("BTCUSD", rows, timezone="America/New_York")
+    assert [str(at)[11:16] for at in bars.timestamps] == ["04:30", "05:30", "06:30", "07:30"]
+
+
+def test_splits_and_dividends_are_those_of_the_sample(make):
+    found = sorted(make().corporate_actions(["AAPL", "MSFT"]), key=lambda each: (each.ticker, each.ex_date, each.kind))
+    expected = Sample().corporate_actions(["AAPL", "MSFT"])
+    assert [(each.ticker, each.ex_date, each.kind) for each in found] == sorted(
+        (each.ticker, each.ex_date, each.kind) for each in expected
+    )
+    assert ("AAPL", date(2005, 2, 28), "split", Decimal(2)) in [(f.ticker, f.ex_date, f.kind, f.value) for f in found]
+
+
+def test_currencies(make, fmp):
+    source = make()
+    assert [source.currency(ticker) for ticker in ("AAPL", "EURUSD", "AAPL")] == ["USD", "USD", "USD"]
+    assert len(fmp.requests()) == 3, "a currency is asked for once"
+    with pytest.raises(TickerUnavailable, match=r"knows no ticker 'BRK.B'; class shares .* hyphen: BRK-B"):
+        source.currency("BRK.B")
+
+
+REFUSALS = [
+    ({"key": "other"}, ConfigError, r"does not know this API key; check FMP_API_KEY"),
+    ({"restricted": ["AAPL"]}, TickerUnavailable, r"AAPL: the plan of this FMP key does not include it"),
+    ({"fail": [400]}, SourceError, r"refused the request \(HTTP 400\): it broke"),
+    ({"fail": [402]}, SourceError, r"plan of this FMP key does not include this kind of data"),
+    ({"fail": [403]}, SourceError, r"it has to end with /stable"),
+    ({"fail": [404]}, SourceError, r"no such address \(HTTP 404\)"),
+    ({"fail": [500] * 99}, SourceUnavailable, r"failed \(HTTP 500\): it broke \(tried \d+ times"),
+]
+
+
+@pytest.mark.parametrize(("told", "error", "said"), REFUSALS)
+def test_what_the_api_refuses_is_told_with_what_to_do(make, fmp, told, error, said):
+    fmp.set(**told)
+    with pytest.raises(error, match=said) as caught:
+        make(patience_seconds=1).bars(["AAPL"], "1d", date(2005, 1, 3), date(2005, 1, 10))
+    assert KEY not in str(caught.value)
+    if error not in (SourceUnavailable,):
+        assert len(fmp.requests()) == 1, "what cannot change is not asked again"
+
+
+def test_the_old_api_is_told_of(make, fmp):
+    source = make(base_url=fmp.url.replace("/stable", "/api/v3"))
+    with pytest.raises(SourceError, match=r"has to end with /stable and was http://.*/api/v3"):
+        source.bars(["AAPL"], "1d", date(2005, 1, 3), date(2005, 1, 10))
+
+
+def test_passing_failures_are_tried_again(make, fmp):
+    expected = make().bars(["AAPL"], "1d", date(2005, 1, 3), date(2005, 6, 1))
+    fmp.set(fail=["503", "cut", "slow", "502"])
+    bars = make(timeout_seconds=1, patience_seconds=60).bars(["AAPL"], "1d", date(2005, 1, 3), date(2005, 6, 1))
+    assert bars.close.tolist() == expected.close.tolist()
+    assert len(fmp.requests()) == 5
+
+
+@pytest.mark.parametrize("fault", ["limit", "limit-in-200"])
+def test_a_reached_limit_holds_all_requests_back(make, fmp, fault, monkeypatch):
+    source = make()
+    monkeypatch.setattr(sys.modules[type(source).__module__], "_MINUTE_LIMIT_SECONDS", 0.5)
+    fmp.set(fail=[fault])
+    began = time.monotonic()
+    assert len(source.bars(["AAPL"], "1d", date(2005, 1, 3), date(2005, 1, 10)))
+    assert time.monotonic() - began > 0.5
+    fmp.set(fail=[fault] * 99)
+    with pytest.raises(SourceUnavailable, match=r"limit of requests is reached: lower requests_per_minute"):
+        make(patience_seconds=0).bars(["AAPL"], "1d", date(2005, 1, 3), date(2005, 1, 10))
+
+
+def test_a_server_that_is_not_there(make):
+    source = make(base_url="http://127.0.0.1:9/stable", patience_seconds=0)
+    with pytest.raises(SourceUnavailable, match=r"http://127.0.0.1:9/stable/\S+ cannot be reached"):
+        source.bars(["AAPL"], "1d", date(2005, 1, 3), date(2005, 1, 10))
+
+
+def test_without_a_key(monkeypatch):
+    monkeypatch.delenv("FMP_API_KEY", raising=False)
+    with pytest.raises(ConfigError, match=r"there is no API key; set FMP_API_KEY"):
+        PluginManager.load([], None).create("data source", "fmp", {})
+
+
+def test_the_pace_never_lets_more_through_in_a_minute():
+    limit = RateLimit(1200)
+    taken: list[float] = []
+
+    def take():
+        for _ in range(15):
+            limit.take()
+            taken.append(time.monotonic())
+
+    threads = [threading.Thread(target=take) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    taken.sort()
+    # 20 at once, then one each 60/1181 s: the first minute has at most 20 + 1180.
+    assert len([at for at in taken if at - taken[0] < 0.04]) <= 21
+    assert taken[-1] - taken[0] >= (60 - 20) * 60 / 1200
+
+
+def test_spans_cover_a_range_without_gap_or_overlap():
+    spans = list(spans_of(date(2024, 1, 1), date(2024, 1, 10), 4))
+    assert spans == [
+        (date(2024, 1, 1), date(2024, 1, 4)),
+        (date(2024, 1, 5), date(2024, 1, 8)),
+        (date(2024, 1, 9), date(2024, 1, 10)),
+    ]
+    assert list(spans_of(date(2024, 1, 2), date(2024, 1, 1), 4)) == []
+
+
+def test_a_backfill_goes_on_where_it_was_and_asks_for_nothing_twice(make, pool, fmp):
+    done = backfill(pool, make(), ["AAPL", "IBM"], "1d", "XNYS", date(2005, 1, 1), date(2006, 1, 1), now=NOW)
+    assert done.loaded.inserted == 2 * 252
+    fmp.set()
+    again = backfill(pool, make(), ["AAPL", "IBM"], "1d", "XNYS", date(2005, 1, 1), date(2006, 1, 1), now=NOW)
+    assert (again.loaded.tickers, fmp.requests()) == ((), [])
+    more = backfill(pool, make(), ["AAPL"], "1d", "XNYS", date(2004, 12, 1), date(2006, 2, 1), now=NOW)
+    assert more.loaded.inserted == 22 + 21
+    assert not any("from=2005" in each for each in fmp.requests())
+    assert len(stored(pool)) == 252 + 22 + 21
+
+
+def test_minutes_into_the_database(make, pool):
+    done = backfill(pool, make(), ["AAPL"], "1min", "XNYS", date(2008, 3, 3), date(2008, 3, 12), now=NOW)
+    assert done.loaded.inserted == 8 * 390
+
+
+def test_tickers_that_are_not_to_be_had_do_not_keep_the_others(make, pool, fmp):
+    fmp.set(restricted=["MSFT"])
+    done = backfill(pool, make(), ["AAPL", "XXXX", "MSFT", "IBM"], "1d", "XNYS", date(2005, 1, 1), date(2005, 3, 1))
+    assert done.loaded.tickers == ("AAPL", "IBM")
+    assert sorted(done.unavailable) == ["MSFT", "XXXX"]
+    assert len(stored(pool, "IBM")) == 40
+
+
+def test_a_session_that_is_not_over_is_left_for_later(make, pool):
+    noon = datetime(2008, 3, 12, 16, 0, tzinfo=UTC)
+    done = backfill(pool, make(), ["AAPL"], "1min", "XNYS", date(2008, 3, 10), date(2008, 3, 12), now=noon)
+    assert done.end == date(2008, 3, 11)
+    assert done.loaded.inserted == 2 * 390
+    source = make()
+    after = datetime(2008, 3, 12, 20, 4, tzinfo=UTC)
+    assert last_final_session("XNYS", source.settle_of("1min"), after) == date(2008, 3, 11)
+    assert last_final_session("XNYS", source.settle_of("1min"), after.replace(minute=5)) == date(2008, 3, 12)
+    with pytest.raises(DataError, match=r"nothing from 2008-03-12 on is final yet: .* 2008-03-11"):
+        backfill(pool, make(), ["AAPL"], "1min", "XNYS", date(2008, 3, 12), None, now=noon)
+
+
+def test_the_commands(fmp, database, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FMP_API_KEY", KEY)
+    ask = ["data", "backfill", "--source", "fmp", "--param", f"base_url={fmp.url}", "--url", database]
+    dates = ["--start", "2005-01-01", "--end", "2005-12-31"]
+    assert run_command([*ask, "--tickers", "AAPL, IBM", *dates]) == 0
+    out, err = capfd.readouterr()
+    assert out.startswith("fmp: 504 bars of 2 tickers, 2005-01-01 to 2005-12-31, in ")
+    assert run_command([*ask, "--tickers", "AAPL,IBM", *dates, "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["inserted"] == 0
+    assert run_command([*ask, "--tickers", "AAPL,XXXX", *dates]) == 1
+    out, err = capfd.readouterr()
+    assert "1 tickers are not to be had" in err
+    assert "knows no ticker 'XXXX'" in err
+    assert run_command(["data", "coverage", "--url", database]) == 0
+    assert capfd.readouterr().out.splitlines() == [
+        "fmp          AAPL         1d     2005-01-01 to 2005-12-31",
+        "fmp          IBM          1d     2005-01-01 to 2005-12-31",
+    ]
+    assert run_command(["data", "coverage", "--url", database, "--json", "--tickers", "IBM"]) == 0
+    assert [each["ticker"] for each in json.loads(capfd.readouterr().out)] == ["IBM"]
+    fmp.set(key="other")
+    assert run_command([*ask, "--tickers", "MSFT", *dates]) == 2
+    out, err = capfd.readouterr()
+    assert "does not know this API key" in err
+    assert KEY not in out + err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "name a config, or a data source"),
+        (["--source", "fmp"], "with --source, say what"),
+        (["--source", "fmp", "--tickers", "A", "--start", "2005-01-01", "--param", "x"], "it has to be KEY=VALUE"),
+        (["--source", "fpm", "--tickers", "A", "--start", "2005-01-01"], "did you mean 'fmp'?"),
+    ],
+)
+def test_wrong_usage_of_backfill(arguments, said, monkeypatch, tmp_path, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FMP_API_KEY", KEY)
+    assert run_command(["data", "backfill", *arguments]) == 2
+    assert said in capfd.readouterr().err
+
+
+def test_a_config_is_backfilled_and_runs_without_asking_again(fmp, database, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATABASE_URL", database)
+    monkeypatch.setenv("FMP_API_KEY", KEY)
+    (tmp_path / "c.yaml").write_text(
+        "name: c\nmode: backtest\nstart: 2005-01-03\nend: 2006-12-29\n"
+        f"data_source: {{name: fmp, params: {{api_key: '${{FMP_API_KEY}}', base_url: '{fmp.url}'}}}}\n"
+        "portfolios:\n  - {id: a, cash: 100000, tickers: [AAPL, IBM], lookback: 60, strategy: {name: sma_cross}}\n"
+    )
+    assert run_command(["data", "backfill", "c.yaml"]) == 0
+    assert "bars of 2 tickers, 2004-" in capfd.readouterr().out
+    fmp.set()
+    assert run_command(["run", "c.yaml", "--json"]) == 0
+    ours = json.loads(capfd.readouterr().out)["portfolios"]["a"]
+    assert not any("historical" in each for each in fmp.requests())
+    assert run_command(["run", "c.yaml", "--json", "--set", "data_source={name: sample}"]) == 0
+    sample = json.loads(capfd.readouterr().out)["portfolios"]["a"]
+    assert (ours["trades"], ours["final_equity"]) == (sample["trades"], sample["final_equity"])
+    with closing(psycopg2.connect(database)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT DISTINCT source FROM market_data ORDER BY 1")
+        assert cursor.fetchall() == [("fmp",), ("sample",)]
+
+
+def test_ctrl_c_does_not_wait_for_an_answer(fmp, database, tmp_path):
+    fmp.set(fail=[503] * 999)
+    ask = [
+        "-m",
+        "framework",
+        "data",
+        "backfill",
+        "--source",
+        "fmp",
+        "--param",
+        f"base_url={fmp.url}",
+        "--url",
+        database,
+    ]
+    command = [sys.executable, *ask, "--tickers", "AAPL,IBM", "--start", "2005-01-01", "--end", "2005-12-31"]
+    environment = {**os.environ, "FMP_API_KEY": KEY}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not fmp.requests():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert time.monotonic() - began < 20, "patience is five minutes"
+    assert process.returncode == 130
+    assert "run the same command again to go on" in said
+    assert KEY not in said
