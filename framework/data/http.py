@@ -83,13 +83,16 @@ class HttpClient:
         self._limit.take()
         where = f"{self._base_url}/{path}"
         try:
-            reply = self._session.get(where, params=params, timeout=self._timeout_seconds)
+            # Redirects are not followed: the key would go with the request, to wherever they lead.
+            reply = self._session.get(where, params=params, timeout=self._timeout_seconds, allow_redirects=False)
         except requests.Timeout:
             return SourceUnavailable(f"{where} did not answer within {self._timeout_seconds:g} s")
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
             return SourceUnavailable(f"{where} cannot be reached, or broke off: {_reason(error)}")
         except requests.RequestException as error:
             raise SourceError(f"{where} cannot be asked: {_reason(error)}; check the base URL") from None
+        if 300 <= reply.status_code < 400:
+            raise SourceError(f"{where} has moved (HTTP {reply.status_code}); set base_url to where it is now")
         text = reply.content.decode("utf-8", "replace")
         problem = self._judge(reply.status_code, text)
         if problem is None:

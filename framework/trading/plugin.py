@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import TYPE_CHECKING, Any, ClassVar, get_origin, get_type_hints
 
 from framework.errors import ConfigError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+#: Parameters of such names are not shown.
+_SECRET = re.compile(r"key|secret|token|password", re.IGNORECASE)
 
 
 class Plugin:
@@ -43,7 +47,8 @@ class Plugin:
         return {name: getattr(self, name) for name in parameters(type(self))}
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={value!r}" for name, value in self.params().items())
+        values = {name: "…" if _SECRET.search(name) else value for name, value in self.params().items()}
+        shown = ", ".join(f"{name}={value!r}" for name, value in values.items())
         return f"{type(self).__name__}({shown})"
 
 

@@ -154,6 +154,7 @@ def test_currencies(make, fmp):
 REFUSALS = [
     ({"key": "other"}, ConfigError, r"does not know this API key; check FMP_API_KEY"),
     ({"restricted": ["AAPL"]}, TickerUnavailable, r"AAPL: the plan of this FMP key does not include it"),
+    ({"fail": [302]}, SourceError, r"has moved \(HTTP 302\); set base_url"),
     ({"fail": [400]}, SourceError, r"refused the request \(HTTP 400\): it broke"),
     ({"fail": [402]}, SourceError, r"plan of this FMP key does not include this kind of data"),
     ({"fail": [403]}, SourceError, r"it has to end with /stable"),
@@ -181,7 +182,7 @@ def test_the_old_api_is_told_of(make, fmp):
 def test_passing_failures_are_tried_again(make, fmp):
     expected = make().bars(["AAPL"], "1d", date(2005, 1, 3), date(2005, 6, 1))
     fmp.set(fail=["503", "cut", "slow", "502"])
-    bars = make(timeout_seconds=1, patience_seconds=60).bars(["AAPL"], "1d", date(2005, 1, 3), date(2005, 6, 1))
+    bars = make(timeout_seconds=0.5, patience_seconds=60).bars(["AAPL"], "1d", date(2005, 1, 3), date(2005, 6, 1))
     assert bars.close.tolist() == expected.close.tolist()
     assert len(fmp.requests()) == 5
 
@@ -203,6 +204,11 @@ def test_a_server_that_is_not_there(make):
     source = make(base_url="http://127.0.0.1:9/stable", patience_seconds=0)
     with pytest.raises(SourceUnavailable, match=r"http://127.0.0.1:9/stable/\S+ cannot be reached"):
         source.bars(["AAPL"], "1d", date(2005, 1, 3), date(2005, 1, 10))
+
+
+def test_the_key_is_not_shown(make):
+    assert KEY not in repr(make())
+    assert "api_key='…'" in repr(make())
 
 
 def test_without_a_key(monkeypatch):

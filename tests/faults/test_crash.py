@@ -103,7 +103,7 @@ def _is_before(trade: tuple, name: str, until: datetime) -> bool:
 
 
 def test_some_steps(arena, report):
-    cases = spread(steps(arena, arena.config), 80)
+    cases = spread(steps(arena, arena.config), 200)
     count, failures = each(cases, lambda fault: both_ways(arena, arena.config, fault))
     report("SIGKILL before a statement, some of them", 2 * count, failures, "restart in time, and too late")
 

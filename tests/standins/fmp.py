@@ -190,7 +190,7 @@ class Handler(BaseHTTPRequestHandler):
             if fault == "limit-in-200":
                 raise Reply(200, LIMIT)
             if fault == "slow":
-                time.sleep(3.0)
+                time.sleep(1.5)
             elif fault.isdigit():
                 raise Reply(int(fault), "it broke")
             rows = self._rows(parts.path, query)
