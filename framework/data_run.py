@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from framework.data.backfill import Backfill, backfill
+from framework.data.currencies import Currencies
 from framework.data.source import DataSource
 from framework.db.database import Database, open_database
 from framework.db.market import CoveredBars, list_coverage
@@ -32,6 +33,7 @@ class Order:
         calendar: whose sessions say which bars are final.
         start, end: exchange dates, both included; ``end`` None: as late as there is anything final.
         database_url: where it goes.
+        currencies: what else a config converts, if there is one.
     """
 
     source: DataSource
@@ -41,6 +43,7 @@ class Order:
     start: date
     end: date | None
     database_url: str
+    currencies: Currencies | None = None
 
 
 def order_of_config(loaded: LoadedConfig, start: date | None, end: date | None) -> Order:
@@ -53,12 +56,13 @@ def order_of_config(loaded: LoadedConfig, start: date | None, end: date | None) 
     plan = Plan(loaded, PluginManager.load(loaded.plugin_dirs(), config.plugins))
     return Order(
         plan.source,
-        (*plan.tickers, *plan.currencies.fx_tickers),
+        plan.tickers,
         config.interval,
         config.calendar,
         start or plan.first_date(),
         end or config.end,
         config.database.url,
+        plan.currencies,
     )
 
 
@@ -88,16 +92,12 @@ def fill(order: Order, progress: Progress, announce: Announce) -> Backfill:
                 progress("tickers", done, total)
                 checkpoint()
 
-            return backfill(
-                database.pool,
-                order.source,
-                order.tickers,
-                order.interval,
-                order.calendar,
-                order.start,
-                order.end,
-                told,
-            )
+            what = order.source, order.tickers, order.interval, order.calendar
+            found = backfill(database.pool, *what, order.start, order.end, told)
+            if order.currencies is None:
+                return found
+            rates = order.currencies.ensure(database.pool, order.start, found.end)
+            return replace(found, loaded=found.loaded.merged(rates))
 
         return run_threads({"backfill": work})[0]
 

@@ -47,8 +47,10 @@ def backfill(
     tickers: TickersOption = None,
     start: DateOption = None,
     end: DateOption = None,
-    interval: Annotated[str, typer.Option("--interval", help="With --source: 1min … 1d.")] = "1d",
-    calendar: Annotated[str, typer.Option("--calendar", help="With --source: of the exchange.")] = "XNYS",
+    interval: Annotated[str | None, typer.Option("--interval", help="With --source: 1min … 1d (default).")] = None,
+    calendar: Annotated[
+        str | None, typer.Option("--calendar", help="With --source: of the exchange; XNYS by default.")
+    ] = None,
     param: ParamOption = None,
     set_: SetOption = None,
     url: UrlOption = None,
@@ -72,15 +74,24 @@ def backfill(
     if (config is None) == (source is None):
         raise UsageError("name a config, or a data source: engine data backfill CONFIG | --source NAME --tickers A,B")
     if config is not None:
+        if tickers or interval or calendar or param or url:
+            raise UsageError(
+                "--tickers, --interval, --calendar, --param and --url go with --source; a config says all of it itself "
+                "(--set changes it)"
+            )
         with loaded_config(config, set_) as loaded, progress_bar() as progress:
             found = fill(order_of_config(loaded, first, last), progress, say)
     else:
         assert source is not None
+        if set_:
+            raise UsageError("--set changes a config; with --source, use --param")
         if not tickers or first is None:
             raise UsageError("with --source, say what: --tickers A,B and --start YYYY-MM-DD")
         database = url or os.environ.get("DATABASE_URL") or "embedded"
         names = tuple(name.strip() for name in tickers.split(",") if name.strip())
-        order = Order(source_named(source, _params(param)), names, interval, calendar, first, last, database)
+        order = Order(
+            source_named(source, _params(param)), names, interval or "1d", calendar or "XNYS", first, last, database
+        )
         try:
             with progress_bar() as progress:
                 found = fill(order, progress, say)
@@ -142,7 +153,7 @@ def _show(found: Backfill, json: bool) -> None:
                 "source": loaded.source,
                 "start": str(found.start),
                 "end": str(found.end),
-                "tickers": list(loaded.tickers),
+                "tickers": sorted(set(loaded.tickers)),
                 "inserted": loaded.inserted,
                 "unchanged": loaded.unchanged,
                 "conflicting": loaded.conflicting,
@@ -151,7 +162,11 @@ def _show(found: Backfill, json: bool) -> None:
             }
         )
     else:
-        what = f"{loaded.inserted:,} bars of {len(loaded.tickers)} tickers" if loaded.tickers else "nothing was lacking"
+        what = (
+            f"{loaded.inserted:,} bars of {len(set(loaded.tickers))} tickers"
+            if loaded.tickers
+            else "nothing was lacking"
+        )
         typer.echo(f"{loaded.source}: {what}, {found.start} to {found.end}, in {loaded.seconds:.1f} s")
         for note in loaded.notes():
             typer.echo(f"Note: {note}")

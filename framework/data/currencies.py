@@ -10,6 +10,7 @@ from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Protocol
 
+from framework.data.backfill import final_end
 from framework.data.feed import Feed
 from framework.data.fx import CALENDAR, Conversion, Quotes, Series, conversion_of
 from framework.data.load import LoadReport, Progress, ensure
@@ -77,7 +78,9 @@ class Currencies:
         """
         if not self._conversions:
             return LoadReport(self._source.key())
-        return ensure(pool, self._source, self.fx_tickers, self._interval, start - _BEFORE, end, progress)
+        # Their sessions end at other times than those of stocks.
+        until = final_end(self._source, self._interval, CALENDAR, end)
+        return ensure(pool, self._source, self.fx_tickers, self._interval, start - _BEFORE, until, progress)
 
     def live(self, portfolio_id: str, bars: int) -> LiveRates | None:
         """Gives the rates of a portfolio at a moment, for windows of so many bars; ``None``: it needs none.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from time import perf_counter
 
 import numpy as np
+from numpy.typing import NDArray
 
+from framework.data.calendars import STEPS
 from framework.data.quality import QualityReport, check, check_spacing, merged
 from framework.data.source import DataSource
 from framework.db.bars import Conflict, write_bars
@@ -23,6 +25,9 @@ from framework.model.bars import Bars, CorporateAction
 
 #: A transaction holds whole tickers, and no more than about so many bars: a second's work.
 BARS_PER_TRANSACTION = 100_000
+
+#: A bar of a session that a source does not have after so many days does not come any more.
+_SETTLED_DAYS = timedelta(days=7)
 
 #: Called after each transaction with (tickers done, tickers to do). What it raises ends the load there.
 Progress = Callable[[int, int], None]
@@ -90,6 +95,7 @@ def ensure(
     start: date,
     end: date,
     progress: Progress | None = None,
+    now: datetime | None = None,
 ) -> LoadReport:
     """Have the bars of ``tickers`` from ``start`` to ``end`` in the database, reading what is lacking from the source.
 
@@ -103,6 +109,8 @@ def ensure(
         interval: of the bars.
         start, end: exchange dates, both included.
         progress: called after each transaction.
+        now: aware; default: the time. Bars that may still change are left out, and of the last days only what has come
+            counts as loaded, as a source may be late.
 
     Raises:
         SourceError: the source cannot be read, or has no such ticker.
@@ -113,7 +121,7 @@ def ensure(
     jobs = list(_jobs(pool, source, tickers, interval, start, end)) if start <= end else []
     done, total = 0, sum(len(job.tickers) for job in jobs)
     for job in jobs:
-        for part in _run(pool, source, interval, job):
+        for part in _run(pool, source, interval, job, now or datetime.now(UTC)):
             report = report.merged(part)
             done += len(part.tickers)
             if progress is not None:
@@ -170,19 +178,18 @@ def _lacking(
     return before + after
 
 
-def _run(pool: Pool, source: DataSource, interval: str, job: _Job) -> Iterator[LoadReport]:
+def _run(pool: Pool, source: DataSource, interval: str, job: _Job, now: datetime) -> Iterator[LoadReport]:
     """Read and check one batch, and store it transaction by transaction; a report for each."""
     offered = source.bars(job.tickers, interval, job.start, job.end)
     _check_tickers(source, offered, job)
-    bars, found = check(offered)
+    bars, found = check(offered, None if source.whole else _unasked(source, interval, offered, job, now))
     del offered
     check_spacing(bars, interval)
-    if source.whole:
-        _check_nothing_is_empty(source, bars, found, job)
+    _check_nothing_is_empty(source, bars, found, job)
     actions = source.corporate_actions(job.tickers)
     for tickers, part in _parts(job.tickers, bars):
         own = tuple(action for action in actions if action.ticker in tickers)
-        batch = _Batch(source, interval, replace(job, tickers=tickers), part, found, own)
+        batch = _Batch(source, interval, replace(job, tickers=tickers), part, found, own, now.date() - _SETTLED_DAYS)
         yield retry(partial(batch.store_in, pool))
 
 
@@ -213,12 +220,32 @@ def _check_tickers(source: DataSource, bars: Bars, job: _Job) -> None:
         )
 
 
+def _unasked(source: DataSource, interval: str, bars: Bars, job: _Job, now: datetime) -> NDArray[np.bool_]:
+    """Bars outside the dates of a job, and those that may still change: neither must be taken for loaded."""
+    # An exchange's date may begin or end on the UTC date beside it.
+    margin = timedelta(0) if interval == "1d" else timedelta(days=1)
+    first, last = (np.datetime64(day, "D") for day in (job.start - margin, job.end + margin))
+    days = bars.timestamps.astype("datetime64[D]")
+    unasked: NDArray[np.bool_] = (days < first) | (days > last)
+    if interval != "1d":
+        final = now - STEPS[interval] - source.settle_of(interval)
+        unasked |= bars.timestamps > np.datetime64(final.replace(tzinfo=None), "us")
+    return unasked
+
+
 def _check_nothing_is_empty(source: DataSource, bars: Bars, found: dict[str, QualityReport], job: _Job) -> None:
+    """Every ticker of a file must have a bar; of other sources, each that came with any, asked for or not."""
     there = {bars.tickers[code] for code in np.unique(bars.code)}
-    empty = [ticker for ticker in job.tickers if ticker not in there]
+    empty = [
+        ticker for ticker in job.tickers if ticker not in there and (source.whole or _was_refused(found.get(ticker)))
+    ]
     if empty:
         why = merged(found[ticker] for ticker in empty if ticker in found).lines()
         raise DataError(" ".join([f"source {source.key()} has no usable bar of {', '.join(empty)}.", *why]))
+
+
+def _was_refused(found: QualityReport | None) -> bool:
+    return found is not None and found.rows > found.counts["not asked for"]
 
 
 @dataclass(frozen=True)
@@ -231,6 +258,8 @@ class _Batch:
     bars: Bars
     found: dict[str, QualityReport]
     actions: tuple[CorporateAction, ...]
+    #: Exchange date up to which a source that has no bar of a session will not get one any more.
+    settled: date
 
     def store_in(self, pool: Pool) -> LoadReport:
         """Bars, splits and dividends, and coverage, in one transaction."""
@@ -250,9 +279,8 @@ class _Batch:
         # The source states all that it knows: an action that it no longer has is gone.
         execute(connection, "delete_corporate_actions", self._parameters())
         write_corporate_actions(connection, key, self.actions)
-        write_coverage(
-            connection, key, self.interval, [self._coverage(ticker, known.get(ticker)) for ticker in tickers]
-        )
+        covered = (self._coverage(ticker, known.get(ticker)) for ticker in tickers)
+        write_coverage(connection, key, self.interval, [each for each in covered if each is not None])
         return report
 
     def _corrected(self, connection: Connection, report: LoadReport, differing: int) -> LoadReport:
@@ -268,13 +296,24 @@ class _Batch:
         assert row is not None, "count(*) gives a row"
         return int(row[0])
 
-    def _coverage(self, ticker: str, known: Coverage | None) -> Coverage:
+    def _end_of(self, ticker: str) -> date:
+        """Until when the ticker is loaded: of the last days, only until its newest bar, as the source may be late."""
+        if self.job.end <= self.settled:
+            return self.job.end
+        code = self.bars.tickers.index(ticker) if ticker in self.bars.tickers else -1
+        own = self.bars.timestamps[self.bars.code == code].astype("datetime64[D]")
+        newest: date = own.max().item() if len(own) else self.settled
+        return min(self.job.end, max(newest, self.settled))
+
+    def _coverage(self, ticker: str, known: Coverage | None) -> Coverage | None:
         found = self.found.get(ticker, QualityReport())
         if self.source.whole:
             own = self.bars.timestamps[self.bars.code == self.bars.tickers.index(ticker)].astype("datetime64[D]")
             content = self.source.content_hash(ticker, self.interval)
             return Coverage(ticker, own.min().item(), own.max().item(), content, found.stored())
-        start, end, day = self.job.start, self.job.end, timedelta(days=1)
+        start, end, day = self.job.start, self._end_of(ticker), timedelta(days=1)
+        if end < start:
+            return known
         if known is not None and known.start <= start and end <= known.end:
             return known  # another loader was here first, and has told what there is to tell
         # Another loader may have stated a span meanwhile that does not touch this one: then this one alone is sure.

@@ -19,6 +19,7 @@ Mask = NDArray[np.bool_]
 
 #: What can be wrong with a row, in the order it is looked for; a row counts under the first that fits.
 REFUSED = {
+    "not asked for": "the bar lies outside the dates that were asked for, or may still change",
     "absurd date": "the timestamp is missing or not in the years 1900 to 2100",
     "missing price": "a price is missing or not a number",
     "price not positive": "a price is zero or negative",
@@ -178,18 +179,20 @@ def _by_ticker(bars: Bars, rows: NDArray[np.intp]) -> Iterator[tuple[str, NDArra
         yield bars.tickers[codes[own[0]]], own
 
 
-def check(bars: Bars) -> tuple[Bars, dict[str, QualityReport]]:
+def check(bars: Bars, unasked: Mask | None = None) -> tuple[Bars, dict[str, QualityReport]]:
     """Sort out what cannot be stored.
 
     Args:
         bars: as the source gave them, in any order.
+        unasked: shape ``(K,)``: bars that nobody has asked for.
 
     Returns:
         (the accepted bars by ticker and time, one per key; what was found of each ticker that has a row).
     """
     findings = _Findings()
     refused = np.zeros(len(bars), dtype=np.bool_)
-    for code, mask in _implausible(bars).items():
+    wrong = {} if unasked is None else {"not asked for": unasked}
+    for code, mask in (wrong | _implausible(bars)).items():
         findings.add(code, bars, np.flatnonzero(mask & ~refused))
         refused |= mask
     kept = bars.take(~refused) if refused.any() else bars

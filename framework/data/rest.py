@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_BAR_FIELDS = ("open", "high", "low", "close", "volume")
+_PRICES = ("open", "high", "low", "close")
 _SHOWN_CHARACTERS = 200
 
 
@@ -122,28 +122,30 @@ class RestSource(DataSource):
         fields: Mapping[str, str] | None = None,
         timezone: str | None = None,
     ) -> Bars:
-        """Bars from JSON objects, in any order.
+        """Bars from JSON objects.
 
         Args:
             ticker: whose.
-            rows: one object per bar.
+            rows: one object per bar, the oldest first.
             time: its name there; ISO 8601 without offset.
             fields: names there by ours, where they differ: ``{"close": "c"}``.
-            timezone: IANA name of what the times are in; ``None``: UTC, or plain dates. Of two rows with one time in
-                the hour that autumn repeats, the first is the earlier.
+            timezone: IANA name of what the times are in; ``None``: UTC, or plain dates. In the hour that autumn
+                repeats, the second time begins where the clock of the rows steps back.
 
         Raises:
             SourceError: a value is no number, or a time is none.
         """
-        names = {name: name for name in _BAR_FIELDS} | dict(fields or {})
+        names = {name: name for name in (*_PRICES, "volume")} | dict(fields or {})
         try:
             times = np.array([row[time] for row in rows], dtype="datetime64[us]")
-            columns = {ours: np.array([row.get(theirs) for row in rows], np.float64) for ours, theirs in names.items()}
+            # A price that is nowhere is a mistake in the name, and no missing price; some APIs leave volumes out.
+            volume = np.array([row.get(names["volume"]) for row in rows], np.float64)
+            prices = {name: np.array([row[names[name]] for row in rows], np.float64) for name in _PRICES}
         except (KeyError, TypeError, ValueError) as error:
             raise SourceError(f"{self._name} gave bars of {ticker} that cannot be read: {error!r}") from error
         if timezone is not None:
             times = _as_utc(times, timezone)
-        return Bars((ticker,), np.zeros(len(rows), np.int32), times, **columns)
+        return Bars((ticker,), np.zeros(len(rows), np.int32), times, **prices, volume=volume)
 
     @cached_property
     def _client(self) -> HttpClient:
@@ -165,6 +167,7 @@ class RestSource(DataSource):
 
     def _in_parallel(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """Results in the order of the items; the first failure ends it, what has not begun is left."""
+        _ = self._client  # made once, before threads could make one each
         todo, lock = iter(tuple(enumerate(items))), threading.Lock()
         results: dict[int, Result] = {}
         failures: list[BaseException] = []
@@ -207,8 +210,11 @@ def _as_utc(times: Times, timezone: str) -> Times:
     import pandas as pd
 
     index = pd.DatetimeIndex(times)
-    # In the hour that comes twice, the first bar of a time is the earlier one.
-    is_summer = ~index.duplicated(keep="first")
+    # In the hour that comes twice, it is winter from the row on whose clock shows no later time than the row before.
+    is_summer = np.ones(len(times), np.bool_)
+    days = times.astype("datetime64[D]")
+    for row in np.flatnonzero(times[1:] <= times[:-1]) + 1:
+        is_summer[row:] &= days[row:] != days[row]
     utc = index.tz_localize(timezone, ambiguous=is_summer, nonexistent="NaT").tz_convert("UTC").tz_localize(None)
     return utc.to_numpy().astype("datetime64[us]")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
@@ -28,7 +29,12 @@ _INTRADAY = {"1min": "1min", "5min": "5min", "15min": "15min", "30min": "30min",
 _EOD_FIELDS = {"open": "adjOpen", "high": "adjHigh", "low": "adjLow", "close": "adjClose"}
 #: Intraday times are this zone's wall clock, for FX and crypto too.
 _ZONE = "America/New_York"
+#: When the day of currencies begins there.
+_EVENING = "17:00:00"
 _MINUTE_LIMIT_SECONDS = 20.0
+
+_AMERICAN = re.compile(r"[A-Z]{1,5}(-[A-Z]{1,2})?")
+_PAIR = re.compile(r"[A-Z]{6}")
 
 
 class Fmp(RestSource):
@@ -40,14 +46,15 @@ class Fmp(RestSource):
     api_key: str = ""
     base_url: str = "https://financialmodelingprep.com/stable"
 
-    #: Longer ranges are cut to their newest part by the API; 15 years of sessions are below its limit of rows.
+    #: Longer ranges are cut to their newest part by the API. Of its windows of days, the first is asked for in vain: it
+    #: may lack its first bar. 15 years of sessions are below the limit of rows.
     spans: ClassVar[Mapping[str, int]] = {
-        "1min": 3,
-        "5min": 10,
-        "15min": 45,
-        "30min": 30,
-        "1h": 90,
-        "4h": 180,
+        "1min": 2,
+        "5min": 9,
+        "15min": 44,
+        "30min": 29,
+        "1h": 89,
+        "4h": 179,
         "1d": 15 * 365,
     }
 
@@ -56,7 +63,8 @@ class Fmp(RestSource):
         self.api_key = self.api_key or os.environ.get("FMP_API_KEY", "")
         if not self.api_key:
             raise ConfigError("data source fmp: there is no API key; set FMP_API_KEY, or params: {api_key: ${…}}")
-        self._currencies: dict[str, str] = {}
+        #: Currency by ticker, of those that were asked for.
+        self._known: dict[str, str] = {}
 
     def key(self) -> str:
         """``fmp``."""
@@ -98,48 +106,57 @@ class Fmp(RestSource):
 
     def fetch(self, ticker: str, interval: str, start: date, end: date) -> Bars:
         """Bars of at most the days of :attr:`spans`, as traded."""
-        try:
-            if interval == "1d":
-                return self._daily(ticker, start, end)
-            return self._intraday(ticker, interval, start, end)
-        except TickerUnavailable as error:
-            raise TickerUnavailable(f"{ticker}: {error}") from error
+        rows = self._daily(ticker, start, end) if interval == "1d" else self._intraday(ticker, interval, start, end)
+        if not rows:
+            self._require(ticker)  # an unknown one has no bars either
+        if interval == "1d":
+            return self.bars_of(ticker, rows, fields=_EOD_FIELDS)
+        return self.bars_of(ticker, rows, timezone=_ZONE)
 
     def fetch_actions(self, ticker: str) -> Iterator[CorporateAction]:
         """All splits and dividends; an amount is as paid, before later splits."""
         for row in self._rows("splits", symbol=ticker):
-            ratio = _decimal(row, "numerator", ticker) / _decimal(row, "denominator", ticker)
+            if row.get("splitType") == "spin-off":
+                continue  # shares of another company, not more of this one
+            ratio = _positive(row, "numerator", ticker) / _positive(row, "denominator", ticker)
             yield CorporateAction(ticker, _day(row, ticker), "split", round(ratio, 12))
         paid: dict[date, Decimal] = {}
         for row in self._rows("dividends", symbol=ticker):
-            amount = _decimal(row, "dividend", ticker)
-            if amount > 0:
+            if row.get("dividend"):
                 day = _day(row, ticker)  # a special dividend may fall on the day of a regular one
-                paid[day] = paid.get(day, Decimal(0)) + amount
-        yield from (CorporateAction(ticker, day, "dividend", amount) for day, amount in paid.items())
+                paid[day] = paid.get(day, Decimal(0)) + _positive(row, "dividend", ticker)
+        yield from (CorporateAction(ticker, day, "dividend", round(amount, 12)) for day, amount in paid.items())
 
     def currency(self, ticker: str) -> str:
-        """Of the profile; of a currency pair such as ``EURUSD``, the second.
+        """USD of a ticker without a suffix, which is of an American exchange; of a pair such as ``EURUSD``, the second.
+
+        Foreign tickers (``TTE.PA``) and indices are asked for.
 
         Raises:
             TickerUnavailable: the API knows no such ticker.
         """
-        if ticker not in self._currencies:
-            self._currencies[ticker] = self._currency(ticker)
-        return self._currencies[ticker]
+        if _AMERICAN.fullmatch(ticker):
+            return "USD"
+        if _PAIR.fullmatch(ticker):
+            return ticker[-3:]
+        return self._require(ticker)
 
-    def _currency(self, ticker: str) -> str:
-        for row in self._rows("profile", symbol=ticker):
-            if currency := row.get("currency"):
-                return str(currency)
-        for row in self._rows("quote", symbol=ticker):
-            if row.get("exchange") in ("FOREX", "CRYPTO"):
-                return ticker[-3:]
-            return "USD"  # indices and commodities state none
-        hint = f"; class shares are written with a hyphen: {ticker.replace('.', '-')}" if "." in ticker else ""
-        raise TickerUnavailable(f"FMP knows no ticker {ticker!r}{hint}")
+    def _require(self, ticker: str) -> str:
+        """The currency of a ticker as the API states it, asked for once; USD where it states none.
 
-    def _daily(self, ticker: str, start: date, end: date) -> Bars:
+        Raises:
+            TickerUnavailable: it knows no such ticker.
+        """
+        if ticker not in self._known:
+            found = self._rows("profile", symbol=ticker) or self._rows("quote", symbol=ticker)
+            if not found:
+                hint = f"; class shares are written with a hyphen: {ticker.replace('.', '-')}" if "." in ticker else ""
+                raise TickerUnavailable(f"FMP knows no ticker {ticker!r}{hint}")
+            self._known[ticker] = str(found[0].get("currency") or "USD")
+        return self._known[ticker]
+
+    def _daily(self, ticker: str, start: date, end: date) -> Sequence[Mapping[str, Any]]:
+        """Rows, oldest first."""
         rows: list[Mapping[str, Any]] = []
         last = end
         while True:
@@ -148,22 +165,22 @@ class Fmp(RestSource):
             rows += page
             oldest = min((_day(row, ticker) for row in page), default=start)
             if len(page) < _MOST_ROWS or oldest <= start:
-                break
+                return rows[::-1]
             last = oldest - timedelta(days=1)
-        if not rows:
-            self.currency(ticker)  # an unknown ticker has no bars either
-        return self.bars_of(ticker, rows[::-1], fields=_EOD_FIELDS)
 
-    def _intraday(self, ticker: str, interval: str, start: date, end: date) -> Bars:
-        # Of a single day, the first bar is left out: ask for the day before, too.
-        first = start - timedelta(days=1) if start == end else start
-        asked = {"symbol": ticker, "from": first.isoformat(), "to": end.isoformat(), "nonadjusted": "true"}
+    def _intraday(self, ticker: str, interval: str, start: date, end: date) -> Sequence[Mapping[str, Any]]:
+        """Rows, oldest first; from the evening before ``start`` on, when a day of currencies and crypto begins."""
+        before = (start - timedelta(days=1)).isoformat()
+        asked = {"symbol": ticker, "from": before, "to": end.isoformat(), "nonadjusted": "true"}
         rows = self._rows(f"historical-chart/{_INTRADAY[interval]}", **asked)
-        wanted = [row for row in rows if start.isoformat() <= str(row.get("date"))[:10] <= end.isoformat()]
-        return self.bars_of(ticker, wanted[::-1], timezone=_ZONE)
+        first, last = f"{before} {_EVENING}", f"{end.isoformat()} 99"
+        return [row for row in rows[::-1] if first <= str(row.get("date")) < last]
 
     def _rows(self, path: str, **params: str) -> Sequence[Mapping[str, Any]]:
-        rows = self.get(path, **params)
+        try:
+            rows = self.get(path, **params)
+        except TickerUnavailable as error:
+            raise TickerUnavailable(f"{params['symbol']}: {error}") from error
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise SourceError(f"FMP answered {path} of {params.get('symbol')} with something else than a list of rows")
         return rows
@@ -187,12 +204,12 @@ def _day(row: Mapping[str, Any], ticker: str) -> date:
         raise SourceError(f"FMP gave a row of {ticker} without a usable date: {row}") from error
 
 
-def _decimal(row: Mapping[str, Any], name: str, ticker: str) -> Decimal:
+def _positive(row: Mapping[str, Any], name: str, ticker: str) -> Decimal:
     try:
         value = Decimal(str(row[name]))
     except (KeyError, InvalidOperation) as error:
         raise SourceError(f"FMP gave a row of {ticker} whose {name} is no number: {row}") from error
-    if not value.is_finite() or (name == "denominator" and not value):
+    if not value.is_finite() or value <= 0:
         raise SourceError(f"FMP gave a row of {ticker} whose {name} cannot be used: {row}")
     return value
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -22,6 +23,7 @@ from framework.plugins.data_sources.sample import Sample
 
 from framework.cli.main import run_command
 from framework.data.backfill import backfill, last_final_session
+from framework.data.load import ensure
 from framework.data.rate_limit import RateLimit
 from framework.data.rest import spans_of
 from framework.errors import ConfigError, DataError, SourceError, SourceUnavailable, TickerUnavailable
@@ -60,7 +62,7 @@ def process():
 
 @pytest.fixture
 def fmp(process):
-    process.set(key=KEY, per_minute=0, restricted=[], fail=[])
+    process.set()
     return process
 
 
@@ -127,11 +129,47 @@ def test_coarser_bars(make, interval, first, count):
     assert (str(bars.timestamps[0])[11:16], len(bars)) == (first, count)
 
 
-def test_the_hour_that_comes_twice_is_two_hours(make):
-    times = ["2024-11-03 00:30:00", "2024-11-03 01:30:00", "2024-11-03 01:30:00", "2024-11-03 02:30:00"]
-    rows = [{"date": time, "open": 1, "high": 1, "low": 1, "close": 1, "volume": None} for time in times]
-    bars = make().bars_of("BTCUSD", rows, timezone="America/New_York")
-    assert [str(at)[11:16] for at in bars.timestamps] == ["04:30", "05:30", "06:30", "07:30"]
+def test_minutes_are_as_traded(make):
+    before = make().bars(["AAPL"], "1h", date(2005, 2, 25), date(2005, 2, 25))
+    day = make().bars(["AAPL"], "1d", date(2005, 2, 25), date(2005, 2, 25))
+    assert before.open[0] == day.open[0]
+    assert before.close[-1] == pytest.approx(day.close[0])
+
+
+def given(*times):
+    return [{"date": f"2024-11-03 {time}:00", "open": 1, "high": 1, "low": 1, "close": 1} for time in times]
+
+
+@pytest.mark.parametrize(
+    ("clock", "utc"),
+    [
+        (["00:30", "01:30", "01:30", "02:30"], ["04:30", "05:30", "06:30", "07:30"]),
+        (["01:10", "01:59", "01:17", "02:00"], ["05:10", "05:59", "06:17", "07:00"]),  # no trade at 01:17 before
+    ],
+)
+def test_the_hour_that_comes_twice_is_two_hours(make, clock, utc):
+    bars = make().bars_of("BTCUSD", given(*clock), timezone="America/New_York")
+    assert [str(at)[11:16] for at in bars.timestamps] == utc
+
+
+def test_a_field_that_is_not_there_is_no_missing_price(make):
+    with pytest.raises(SourceError, match=r"bars of BTCUSD that cannot be read: KeyError\('c'\)"):
+        make().bars_of("BTCUSD", given("05:00"), fields={"close": "c"})
+
+
+def test_the_evening_before_belongs_to_a_day_of_currencies(make, monkeypatch):
+    """It was not there, or not final, when the day before was asked for."""
+    source, asked = make(), []
+
+    def answer(path, **params):
+        asked.append(params)
+        times = ["2024-03-05 16:59", "2024-03-05 17:00", "2024-03-05 23:59", "2024-03-06 00:00", "2024-03-07 12:00"]
+        return [{"date": f"{time}:00", "open": 1, "high": 1, "low": 1, "close": 1} for time in reversed(times)]
+
+    monkeypatch.setattr(source, "get", answer)
+    bars = source.bars(["EURUSD"], "1min", date(2024, 3, 6), date(2024, 3, 6))
+    assert [str(at)[5:16] for at in bars.timestamps] == ["03-05T22:00", "03-06T04:59", "03-06T05:00"]
+    assert [(each["from"], each["to"]) for each in asked] == [("2024-03-05", "2024-03-06")]
 
 
 def test_splits_and_dividends_are_those_of_the_sample(make):
@@ -143,10 +181,32 @@ def test_splits_and_dividends_are_those_of_the_sample(make):
     assert ("AAPL", date(2005, 2, 28), "split", Decimal(2)) in [(f.ticker, f.ex_date, f.kind, f.value) for f in found]
 
 
+def test_odd_actions(make, monkeypatch):
+    source = make()
+    rows = {
+        "splits": [
+            {"date": "2024-05-01", "numerator": 707, "denominator": 500, "splitType": "stock-split"},
+            {"date": "2024-04-01", "numerator": 3, "denominator": 1, "splitType": "spin-off"},
+        ],
+        "dividends": [
+            {"date": "2024-03-01", "dividend": 0.1},
+            {"date": "2024-03-01", "dividend": 0.30000000000000004},
+            {"date": "2024-02-01", "dividend": None},
+        ],
+    }
+    monkeypatch.setattr(source, "get", lambda path, **params: rows[path])
+    found = [(each.ex_date.month, each.value) for each in source.fetch_actions("X")]
+    assert found == [(5, Decimal("1.414")), (3, Decimal("0.4"))]
+    rows["splits"][0]["numerator"] = 0
+    with pytest.raises(SourceError, match=r"row of X whose numerator cannot be used"):
+        list(source.fetch_actions("X"))
+
+
 def test_currencies(make, fmp):
     source = make()
-    assert [source.currency(ticker) for ticker in ("AAPL", "EURUSD", "AAPL")] == ["USD", "USD", "USD"]
-    assert len(fmp.requests()) == 3, "a currency is asked for once"
+    tickers = ("AAPL", "BRK-B", "EURUSD", "USDJPY")
+    assert [source.currency(ticker) for ticker in tickers] == ["USD", "USD", "USD", "JPY"]
+    assert fmp.requests() == [], "a run must not need the network for these"
     with pytest.raises(TickerUnavailable, match=r"knows no ticker 'BRK.B'; class shares .* hyphen: BRK-B"):
         source.currency("BRK.B")
 
@@ -169,7 +229,8 @@ def test_what_the_api_refuses_is_told_with_what_to_do(make, fmp, told, error, sa
     with pytest.raises(error, match=said) as caught:
         make(patience_seconds=1).bars(["AAPL"], "1d", date(2005, 1, 3), date(2005, 1, 10))
     assert KEY not in str(caught.value)
-    if error not in (SourceUnavailable,):
+    assert not any(KEY in each or "/elsewhere" in each for each in fmp.requests())
+    if error is not SourceUnavailable:
         assert len(fmp.requests()) == 1, "what cannot change is not asked again"
 
 
@@ -259,9 +320,69 @@ def test_a_backfill_goes_on_where_it_was_and_asks_for_nothing_twice(make, pool, 
     assert len(stored(pool)) == 252 + 22 + 21
 
 
-def test_minutes_into_the_database(make, pool):
-    done = backfill(pool, make(), ["AAPL"], "1min", "XNYS", date(2008, 3, 3), date(2008, 3, 12), now=NOW)
-    assert done.loaded.inserted == 8 * 390
+def test_minutes_come_in_pieces_and_go_on_where_they_were(make, pool, monkeypatch):
+    span = "AAPL", "1h", date(2008, 1, 2), date(2008, 12, 31)
+    whole = make().bars([span[0]], *span[1:])
+    source, pieces = make(), 0
+    fetch = source.bars
+
+    def few(*asked):
+        nonlocal pieces
+        pieces += 1
+        if pieces == 3:
+            raise SourceUnavailable("gone")
+        return fetch(*asked)
+
+    monkeypatch.setattr(source, "bars", few)
+    with pytest.raises(SourceUnavailable, match="gone"):
+        backfill(pool, source, [span[0]], span[1], "XNYS", *span[2:], now=NOW)
+    kept = len(stored(pool))
+    assert 0 < kept < len(whole)
+    done = backfill(pool, make(), [span[0]], span[1], "XNYS", *span[2:], now=NOW)
+    assert done.loaded.inserted == len(whole) - kept
+    more = backfill(pool, make(), [span[0]], span[1], "XNYS", date(2007, 6, 1), span[3], now=NOW)
+    assert more.loaded.inserted == len(make().bars([span[0]], span[1], date(2007, 6, 1), date(2008, 1, 1)))
+    assert len(stored(pool)) == len(make().bars([span[0]], span[1], date(2007, 6, 1), span[3]))
+
+
+@pytest.mark.parametrize("interval", ["1d", "1h"])
+def test_a_session_that_the_source_does_not_have_yet_is_asked_for_again(make, pool, fmp, interval):
+    evening = datetime(2005, 6, 10, 22, 0, tzinfo=UTC)
+    asked = ["AAPL"], interval, "XNYS", date(2005, 6, 1), date(2005, 6, 10)
+    fmp.set(newest="2005-06-09")
+    backfill(pool, make(), *asked, now=evening)
+    before = len(stored(pool))
+    fmp.set()
+    backfill(pool, make(), *asked, now=evening)
+    assert len(stored(pool)) == before + (1 if interval == "1d" else 7)
+    fmp.set()
+    backfill(pool, make(), *asked, now=evening)
+    assert fmp.requests() == []
+
+
+def test_bars_that_may_still_change_or_were_not_asked_for_are_left_out(make, pool, monkeypatch):
+    source = make()
+    whole = source.bars(["AAPL"], "1h", date(2005, 6, 1), date(2005, 6, 10))
+    monkeypatch.setattr(source, "bars", lambda *asked: whole)
+    noon = datetime(2005, 6, 9, 16, 0, tzinfo=UTC)  # New York's noon: the bar of 10:30 ended half an hour ago
+    done = ensure(pool, source, ["AAPL"], "1h", date(2005, 6, 8), date(2005, 6, 9), now=noon)
+    times = [row[0] for row in stored(pool)]
+    assert (times[0].day, times[-1]) == (7, datetime(2005, 6, 9, 14, 30, tzinfo=UTC))
+    assert done.quality.counts["not asked for"] == len(whole) - len(times)
+
+
+def test_a_ticker_of_which_everything_was_refused_is_not_taken_for_loaded(make, pool, monkeypatch):
+    source = make()
+    whole = source.bars(["AAPL"], "1d", date(2005, 6, 1), date(2005, 6, 10))
+    monkeypatch.setattr(source, "bars", lambda *asked: replace(whole, close=np.full(len(whole), np.nan)))
+    with pytest.raises(DataError, match=r"fmp has no usable bar of AAPL\. 8 of 8 rows refused: a price is missing"):
+        ensure(pool, source, ["AAPL"], "1d", date(2005, 6, 1), date(2005, 6, 10), now=NOW)
+
+
+@pytest.mark.parametrize("interval", ["1d", "5min"])
+def test_a_ticker_that_nobody_knows_is_told_of_for_every_interval(make, pool, interval):
+    done = backfill(pool, make(), ["XXXX"], interval, "XNYS", date(2005, 6, 1), date(2005, 6, 10), now=NOW)
+    assert (list(done.unavailable), done.loaded.tickers) == (["XXXX"], ())
 
 
 def test_tickers_that_are_not_to_be_had_do_not_keep_the_others(make, pool, fmp):
@@ -319,6 +440,8 @@ def test_the_commands(fmp, database, tmp_path, monkeypatch, capfd):
         ([], "name a config, or a data source"),
         (["--source", "fmp"], "with --source, say what"),
         (["--source", "fmp", "--tickers", "A", "--start", "2005-01-01", "--param", "x"], "it has to be KEY=VALUE"),
+        (["c.yaml", "--tickers", "A"], "go with --source"),
+        (["--source", "fmp", "--set", "a=1"], "--set changes a config"),
         (["--source", "fpm", "--tickers", "A", "--start", "2005-01-01"], "did you mean 'fmp'?"),
     ],
 )

@@ -52,6 +52,9 @@ _FIRST, _LAST = date(1990, 1, 1), date(2020, 12, 31)
 
 Row = dict[str, Any]
 
+#: What ``POST /control`` sets, and begins with; ``newest``: later days are not there yet.
+DEFAULTS: dict[str, Any] = {"key": "secret-key", "per_minute": 0, "restricted": [], "fail": [], "newest": str(_LAST)}
+
 
 class Reply(Exception):  # not an error of ours: what is answered
     """What a request gets instead of rows."""
@@ -100,13 +103,18 @@ def minutes_of(symbol: str, day: date) -> tuple[tuple[datetime, float, float, fl
     )
 
 
+def split_ratio(symbol: str, day: date) -> float:
+    """Shares of today per share of that day."""
+    return float(np.prod([value for ex, value in actions(symbol, "split") if day < ex] or [1.0]))
+
+
 def daily(path: str, symbol: str, first: date, last: date) -> list[Row]:
     """``historical-price-eod/…``; a reversed range is empty, of a long one the oldest rows are dropped."""
     rows: list[Row] = []
     for day, opened, high, low, closed, volume in reversed(days(symbol)):
         if not first <= day <= last:
             continue
-        ratio = float(np.prod([value for ex, value in actions(symbol, "split") if day < ex] or [1.0]))
+        ratio = split_ratio(symbol, day)
         if path == "non-split-adjusted":
             values = {"adjOpen": opened, "adjHigh": high, "adjLow": low, "adjClose": closed, "volume": volume}
         else:
@@ -116,29 +124,32 @@ def daily(path: str, symbol: str, first: date, last: date) -> list[Row]:
     return rows[:MOST_ROWS]
 
 
-def intraday(interval: str, symbol: str, first: date, last: date) -> list[Row]:
-    """``historical-chart/…``: a window back from ``to``; of one day alone the first bar is missing."""
+def intraday(interval: str, symbol: str, first: date, last: date, is_traded: bool) -> list[Row]:
+    """``historical-chart/…``: a window back from ``to``."""
     if last < first:
         first = last  # plausible, and of the wrong dates
-    is_single = first == last
-    first = max(first, last - timedelta(days=WINDOW_DAYS[interval] - 1))
+    earliest = last - timedelta(days=WINDOW_DAYS[interval] - 1)
+    is_short = first == last or first < earliest
+    first = max(first, earliest)
     rows: list[Row] = []
     step = MINUTES[interval]
     for offset in range((last - first).days + 1):
-        found = minutes_of(symbol, first + timedelta(days=offset))
+        day = first + timedelta(days=offset)
+        found = minutes_of(symbol, day)
+        ratio = 1.0 if is_traded else split_ratio(symbol, day)
         for start in range(0, len(found), step):
             part = found[start : start + step]
             rows.append(
                 {
                     "date": f"{part[0][0]:%Y-%m-%d %H:%M:%S}",
-                    "open": part[0][1],
-                    "low": min(each[3] for each in part),
-                    "high": max(each[2] for each in part),
-                    "close": part[-1][4],
-                    "volume": sum(each[5] for each in part),
+                    "open": part[0][1] / ratio,
+                    "low": min(each[3] for each in part) / ratio,
+                    "high": max(each[2] for each in part) / ratio,
+                    "close": part[-1][4] / ratio,
+                    "volume": sum(each[5] for each in part) * ratio,
                 }
             )
-    return (rows[1:] if is_single else rows)[::-1]
+    return (rows[1:] if is_short else rows)[::-1]  # of one day, or of a range that is cut, the first bar is missing
 
 
 def profile(symbol: str) -> list[Row]:
@@ -153,7 +164,7 @@ class State:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.settings: dict[str, Any] = {"key": "secret-key", "per_minute": 0, "restricted": [], "fail": []}
+        self.settings: dict[str, Any] = dict(DEFAULTS)
         self.requests: list[str] = []
         self.times: list[float] = []
 
@@ -203,13 +214,16 @@ class Handler(BaseHTTPRequestHandler):
         """Be told what to do."""
         told = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.state.lock:
-            self.state.settings |= told
+            self.state.settings = DEFAULTS | {"fail": []} | told
             self.state.requests.clear()
             self.state.times.clear()
         self._send(200, {})
 
     def _rows(self, path: str, query: dict[str, str]) -> list[Row]:
-        if self.headers.get("apikey", query.get("apikey")) != self.state.settings["key"]:
+        if path == "/elsewhere":
+            return []
+        # The API takes the key from the URL as well, where it does not belong: logs show URLs.
+        if self.headers.get("apikey") != self.state.settings["key"]:
             raise Reply(401, INVALID_KEY)
         if path.startswith("/api/"):
             raise Reply(403, LEGACY)
@@ -219,12 +233,12 @@ class Handler(BaseHTTPRequestHandler):
         if symbol in self.state.settings["restricted"]:
             raise Reply(402, PREMIUM_SYMBOL)
         first = date.fromisoformat(query.get("from") or str(_FIRST))
-        last = date.fromisoformat(query.get("to") or str(_LAST))
+        last = min(date.fromisoformat(query.get("to") or str(_LAST)), date.fromisoformat(self.state.settings["newest"]))
         match path.removeprefix("/stable/").split("/"):
             case ["historical-price-eod", ("full" | "non-split-adjusted") as kind]:
                 return daily(kind, symbol, first, last)
             case ["historical-chart", interval] if interval in WINDOW_DAYS:
-                return intraday(interval, symbol, first, last)
+                return intraday(interval, symbol, first, last, query.get("nonadjusted") == "true")
             case ["splits"]:
                 return [
                     {"symbol": symbol, "date": str(day), "numerator": value, "denominator": 1, "splitType": None}
@@ -246,6 +260,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")  # on plain text, too
         self.send_header("Content-Length", str(len(text)))
+        if status == 302:
+            self.send_header("Location", "/elsewhere")
         self.end_headers()
         self.wfile.write(text[: len(text) // 2] if cut else text)
         if cut:
