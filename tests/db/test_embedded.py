@@ -343,11 +343,11 @@ def test_a_start_killed_after_the_launch_leaves_a_server_that_still_stops_by_its
 
 @pytest.mark.slow
 def test_a_killed_keeper_is_replaced_at_the_next_start(make):
-    server = make(idle_seconds=1)
+    server = make(idle_seconds=5)  # long enough for a busy machine to find the keeper and end it
     server.start()
     wait_until(lambda: keeper_pid(server))
     os.kill(keeper_pid(server), signal.SIGKILL)
-    time.sleep(1.5)
+    time.sleep(6.0)
     assert server.status().running, "nobody is left to stop it"
     server.start()
     wait_until(lambda: not server.status().running)
