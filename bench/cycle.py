@@ -102,10 +102,9 @@ def _as_text(cursor: Any, query: str, parameters: Mapping[str, Any] | None) -> s
 
 
 def statements() -> list[str]:
-    """What is sent, one message each, with ``\\0p``, ``\\0n`` and ``\\0after`` in it."""
+    """What is sent, one message each, as it stands in the script."""
     text = "\n".join(line for line in FILE.read_text().splitlines() if not line.startswith(("--", "\\set")))
-    text = re.sub(r"(?<!:):(p|n|after)\b", r"\0\1", text)
-    return [part.replace(" \\;", ";").strip() for part in re.split(r"(?<!\\);\n", text + "\n") if part.strip()]
+    return [part.strip() for part in re.split(r"(?<!\\);\n", text + "\n") if part.strip()]
 
 
 def bare(url: str, asked: argparse.Namespace, sent: Sequence[Sent]) -> dict[str, float]:

@@ -87,11 +87,8 @@ def backfill(
             raise UsageError("--set changes a config; with --source, use --param")
         if not tickers or first is None:
             raise UsageError("with --source, say what: --tickers A,B and --start YYYY-MM-DD")
-        database = url or os.environ.get("DATABASE_URL") or "embedded"
-        names = tuple(name.strip() for name in tickers.split(",") if name.strip())
-        order = Order(
-            source_named(source, _params(param)), names, interval or "1d", calendar or "XNYS", first, last, database
-        )
+        made, database = source_named(source, _params(param)), _database(url)
+        order = Order(made, _names(tickers), interval or "1d", calendar or "XNYS", first, last, database)
         try:
             with progress_bar() as progress:
                 found = fill(order, progress, say)
@@ -113,9 +110,7 @@ def coverage(
     """
     from framework.data_run import coverage as read
 
-    names = [name.strip() for name in (tickers or "").split(",") if name.strip()]
-    database = url or os.environ.get("DATABASE_URL") or "embedded"
-    found = read(database, source, names, lambda line: typer.echo(line, err=True))
+    found = read(_database(url), source, _names(tickers or ""), lambda line: typer.echo(line, err=True))
     if json:
         print_json(
             [
@@ -133,6 +128,14 @@ def coverage(
         typer.echo(f"{each.source:<12} {each.ticker:<12} {each.interval:<6} {each.start} to {each.end}")
     if not found:
         typer.echo("nothing has been loaded")
+
+
+def _database(url: str | None) -> str:
+    return url or os.environ.get("DATABASE_URL") or "embedded"
+
+
+def _names(tickers: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in tickers.split(",") if name.strip())
 
 
 def _params(given: list[str] | None) -> dict[str, str]:

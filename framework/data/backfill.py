@@ -65,12 +65,13 @@ def backfill(
         SourceError: the source cannot be read.
         DataError: no session of these dates is over yet, or the bars cannot be used.
     """
+    now = now or datetime.now(UTC)
     last = final_end(source, interval, calendar, end or date.max, now)
     if source.whole:
-        last = min(last, (now or datetime.now(UTC)).date())
+        last = min(last, now.date())
     if last < start:
         raise DataError(f"nothing from {start} on is final yet: the last session whose bars are is {last}")
-    load = _Load(pool, source, interval, now or datetime.now(UTC))
+    load = _Load(pool, source, interval, now)
     # Years of minutes are hours of requests: they come ticker by ticker, a quarter at a time.
     in_pieces = interval != "1d" and not source.whole
     distinct = tuple(dict.fromkeys(tickers))

@@ -26,8 +26,8 @@ from framework.model.bars import Bars, CorporateAction
 #: A transaction holds whole tickers, and no more than about so many bars: a second's work.
 BARS_PER_TRANSACTION = 100_000
 
-#: A bar of a session that a source does not have after so many days does not come any more.
-_SETTLED_DAYS = timedelta(days=7)
+#: A session that a source does not have so long after it does not come any more.
+_SETTLED_AFTER = timedelta(days=7)
 
 #: Called after each transaction with (tickers done, tickers to do). What it raises ends the load there.
 Progress = Callable[[int, int], None]
@@ -185,11 +185,11 @@ def _run(pool: Pool, source: DataSource, interval: str, job: _Job, now: datetime
     bars, found = check(offered, None if source.whole else _unasked(source, interval, offered, job, now))
     del offered
     check_spacing(bars, interval)
-    _check_nothing_is_empty(source, bars, found, job)
+    _check_usable(source, bars, found, job)
     actions = source.corporate_actions(job.tickers)
     for tickers, part in _parts(job.tickers, bars):
         own = tuple(action for action in actions if action.ticker in tickers)
-        batch = _Batch(source, interval, replace(job, tickers=tickers), part, found, own, now.date() - _SETTLED_DAYS)
+        batch = _Batch(source, interval, replace(job, tickers=tickers), part, found, own, now.date() - _SETTLED_AFTER)
         yield retry(partial(batch.store_in, pool))
 
 
@@ -233,7 +233,7 @@ def _unasked(source: DataSource, interval: str, bars: Bars, job: _Job, now: date
     return unasked
 
 
-def _check_nothing_is_empty(source: DataSource, bars: Bars, found: dict[str, QualityReport], job: _Job) -> None:
+def _check_usable(source: DataSource, bars: Bars, found: dict[str, QualityReport], job: _Job) -> None:
     """Every ticker of a file must have a bar; of other sources, each that came with any, asked for or not."""
     there = {bars.tickers[code] for code in np.unique(bars.code)}
     empty = [

@@ -175,9 +175,10 @@ class RestSource(DataSource):
         def run() -> None:
             while True:
                 with lock:
-                    place, item = (len(items), None) if failures else next(todo, (len(items), None))
-                if item is None:
+                    following = None if failures else next(todo, None)
+                if following is None:
                     return
+                place, item = following
                 try:
                     results[place] = work(item)
                 except BaseException as error:  # noqa: BLE001  # raised again by the caller's thread

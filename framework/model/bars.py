@@ -43,6 +43,8 @@ class Bars:
     @classmethod
     def joined(cls, parts: Sequence[Bars]) -> Bars:
         """All bars of some parts, in their order; a ticker may be in several."""
+        if len(parts) == 1:
+            return parts[0]
         tickers = tuple(dict.fromkeys(name for part in parts for name in part.tickers))
         place = {name: code for code, name in enumerate(tickers)}
         codes = [np.array([place[name] for name in part.tickers], np.int32)[part.code] for part in parts]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -84,17 +84,6 @@ def names(path: Path) -> set[str]:
     where = {"ticker": columns(path)["ticker"]}
     frame = _read_parquet(path, where) if is_parquet(path) else _read_csv(path, where)
     return set(frame["ticker"].cat.categories)
-
-
-def joined(parts: Sequence[Bars]) -> Bars:
-    """Several blocks of bars as one, in the order given."""
-    if len(parts) == 1:
-        return parts[0]
-    tickers = tuple(dict.fromkeys(name for part in parts for name in part.tickers))
-    at = {name: index for index, name in enumerate(tickers)}
-    codes = [np.array([at[name] for name in part.tickers], dtype=np.int32)[part.code] for part in parts]
-    fields = [np.concatenate([getattr(part, name) for part in parts]) for name in ("timestamps", *NUMBERS)]
-    return Bars(tickers, np.concatenate(codes), *fields)
 
 
 def _open(path: Path) -> IO[str]:

@@ -116,7 +116,7 @@ class CsvFiles(DataSource):
                 parts.append(_tables.read(path, ticker, daily, self.timezone))
         if not parts:
             raise self._unknown(tickers[0], self._files.named)
-        bars = _tables.joined(parts)
+        bars = Bars.joined(parts)
         for ticker in tickers:
             if ticker not in bars.tickers:
                 raise self._unknown(ticker, {*self._files.named, *bars.tickers})
