@@ -7,6 +7,7 @@ decided by asking it: a connection must answer with this data directory's own id
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -38,6 +39,7 @@ PORT = 5432
 IDLE_SECONDS = 600.0
 START_SECONDS = 60.0
 RECOVERY_SECONDS = 600.0
+_DELETE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class Embedded:
             for folder in (files.home, files.socket()):
                 if folder is not None and folder.is_dir():
                     shutil.rmtree(folder)
-            shutil.rmtree(files.engine)
+            _delete(files.engine)
 
     def admin_url(self, database: str = "postgres") -> str:
         """URL of the superuser of a running server, for backups and tests; the engine itself never uses it."""
@@ -192,6 +194,20 @@ def _ask(socket: Path, query: str) -> Row | None:
         return None
     finally:
         connection.close()
+
+
+def _delete(folder: Path) -> None:
+    """Delete a folder, into which a keeper that is just starting may still put its lock."""
+    deadline = time.monotonic() + _DELETE_SECONDS
+    while True:
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY or time.monotonic() > deadline:
+                raise
+            threading.Event().wait(0.05)
+        else:
+            return
 
 
 def _free_socket(files: Files) -> Path:

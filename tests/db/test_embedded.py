@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import multiprocessing
 import os
@@ -339,6 +340,23 @@ def test_a_start_killed_after_the_launch_leaves_a_server_that_still_stops_by_its
     assert killed.returncode == -signal.SIGKILL
     assert server.status().running
     wait_until(lambda: not server.status().running)
+
+
+def test_a_keeper_that_is_just_starting_does_not_keep_a_folder_from_being_removed(make, monkeypatch):
+    server, delete, calls = make(), shutil.rmtree, []
+    server.start()
+    engine = locate(server.workspace).engine
+
+    def interfered(folder):
+        calls.append(folder)
+        if calls.count(engine) == 1 and folder == engine:
+            raise OSError(errno.ENOTEMPTY, "Directory not empty", str(folder))
+        delete(folder)
+
+    monkeypatch.setattr(embedded_module.shutil, "rmtree", interfered)
+    server.remove()
+    assert calls.count(engine) == 2
+    assert not engine.exists()
 
 
 @pytest.mark.slow
