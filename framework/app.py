@@ -17,8 +17,9 @@ from framework.config.model import Portfolio
 from framework.engine.backtest import run_threads
 from framework.errors import EngineError, UsageError
 from framework.model.result import Ending, RunResult
+from framework.plan import Plan
 from framework.plugin_manager import PluginManager
-from framework.runs import Announce, Plan, Progress, ensured, panel_of, run_config
+from framework.runs import Announce, Progress, ensured, panel_of, run_config
 
 if TYPE_CHECKING:
     from framework.db.database import Database

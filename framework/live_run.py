@@ -24,7 +24,8 @@ from framework.errors import BookingError, ConfigError, EngineError
 from framework.live_news import News
 from framework.model.money import price_decimal
 from framework.model.result import Ending
-from framework.runs import Announce, Plan, Progress, ensured
+from framework.plan import Plan
+from framework.runs import Announce, Progress, ensured
 
 
 class LiveRun:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import time
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from framework.cli.common import JsonOption, RunInterruptedError, SetOption, loaded_config, print_json
-from framework.cli.progress import progress_bar
+from framework.cli.progress import Report, progress_bar
 from framework.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from framework.data.backfill import Backfill
+    from framework.data.backfill import Backfill, Step
+    from framework.data_run import Estimate
 
 data_app = typer.Typer(no_args_is_help=True, help="Market data: backfill, coverage.")
 
@@ -54,6 +57,12 @@ def backfill(
     param: ParamOption = None,
     set_: SetOption = None,
     url: UrlOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be asked for, and what it costs in requests.")
+    ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Ask for what is there as well, and correct bars that have changed.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Bring the bars that are lacking into the database, with splits and dividends; only bars that are final.
@@ -62,14 +71,19 @@ def backfill(
 
     Example: engine data backfill live.yaml --start 2015-01-01
 
-    Example: engine data backfill --source fmp --tickers AAPL,MSFT --start 2015-01-01
+    Example: engine data backfill --source fmp --tickers AAPL,MSFT --start 2015-01-01 --dry-run
     """
-    from framework.data_run import Order, fill, order_of_config, source_named
+    from framework.data_run import Order, estimate, fill, order_of_config, source_named
 
     first, last = start and start.date(), end and end.date()
 
-    def say(line: str) -> None:
-        typer.echo(line, err=True)
+    def work(order: Order) -> None:
+        if dry_run:
+            _show_estimate(estimate(order, _say, again=again), json)
+        else:
+            with progress_bar() as progress:
+                found = fill(order, _Shown(progress), _say, again=again)
+            _show(found, json)
 
     if (config is None) == (source is None):
         raise UsageError("name a config, or a data source: engine data backfill CONFIG | --source NAME --tickers A,B")
@@ -79,22 +93,19 @@ def backfill(
                 "--tickers, --interval, --calendar, --param and --url go with --source; a config says all of it itself "
                 "(--set changes it)"
             )
-        with loaded_config(config, set_) as loaded, progress_bar() as progress:
-            found = fill(order_of_config(loaded, first, last), progress, say)
-    else:
-        assert source is not None
-        if set_:
-            raise UsageError("--set changes a config; with --source, use --param")
-        if not tickers or first is None:
-            raise UsageError("with --source, say what: --tickers A,B and --start YYYY-MM-DD")
-        made, database = source_named(source, _params(param)), _database(url)
-        order = Order(made, _names(tickers), interval or "1d", calendar or "XNYS", first, last, database)
-        try:
-            with progress_bar() as progress:
-                found = fill(order, progress, say)
-        except KeyboardInterrupt as interrupt:
-            raise RunInterruptedError(str(interrupt)) from interrupt
-    _show(found, json)
+        with loaded_config(config, set_) as loaded:
+            work(order_of_config(loaded, first, last))
+        return
+    assert source is not None
+    if set_:
+        raise UsageError("--set changes a config; with --source, use --param")
+    if not tickers or first is None:
+        raise UsageError("with --source, say what: --tickers A,B and --start YYYY-MM-DD")
+    made, database = source_named(source, _params(param)), _database(url)
+    try:
+        work(Order(made, _names(tickers), interval or "1d", calendar or "XNYS", first, last, database))
+    except KeyboardInterrupt as interrupt:
+        raise RunInterruptedError(str(interrupt)) from interrupt
 
 
 @data_app.command()
@@ -110,7 +121,7 @@ def coverage(
     """
     from framework.data_run import coverage as read
 
-    found = read(_database(url), source, _names(tickers or ""), lambda line: typer.echo(line, err=True))
+    found = read(_database(url), source, _names(tickers or ""), _say)
     if json:
         print_json(
             [
@@ -128,6 +139,60 @@ def coverage(
         typer.echo(f"{each.source:<12} {each.ticker:<12} {each.interval:<6} {each.start} to {each.end}")
     if not found:
         typer.echo("nothing has been loaded")
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+class _Shown:
+    """A backfill's steps as a progress bar: in requests, where the source is an API."""
+
+    def __init__(self, report: Report) -> None:
+        self._report, self._started = report, time.monotonic()
+
+    def __call__(self, stage: str, step: Step) -> None:
+        rate = step.rows / max(time.monotonic() - self._started, 1e-3)
+        rows = f"{step.rows:,} rows, {rate:,.0f}/s"
+        if not step.planned:
+            self._report(stage, step.done, step.total, rows)
+            return
+        # Repeated requests are made beyond the plan; the last piece ends it, whatever it took.
+        done = step.planned if step.done == step.total else min(step.requests, step.planned - 1)
+        self._report(stage, done, step.planned, f"{rows}, {step.planned - done:,} requests")
+
+
+def _show_estimate(found: Estimate, json: bool) -> None:
+    minutes = found.requests / found.requests_per_minute if found.requests_per_minute else 0.0
+    asks = [ask for plan in found.plans for ask in plan.asks]
+    if json:
+        print_json(
+            {
+                "source": found.source,
+                "requests": found.requests,
+                "minutes": round(minutes, 1),
+                "asks": [
+                    {
+                        "tickers": ask.tickers,
+                        "start": str(ask.start),
+                        "end": str(ask.end),
+                        "requests": ask.requests,
+                    }
+                    for ask in asks
+                ],
+            }
+        )
+        return
+    for tickers, group in groupby(asks, key=lambda ask: ask.tickers):
+        own = list(group)
+        start, end = min(ask.start for ask in own), max(ask.end for ask in own)
+        more = f" and {len(tickers) - 3} more" if len(tickers) > 3 else ""
+        typer.echo(f"{', '.join(tickers[:3])}{more}: {start} to {end}, {sum(ask.requests for ask in own):,} requests")
+    if not asks:
+        typer.echo("nothing is lacking")
+    elif found.requests_per_minute:
+        pace = f"at least {minutes:,.1f} min at {found.requests_per_minute:,} a minute"
+        typer.echo(f"{found.source}: {found.requests:,} requests, {pace}")
 
 
 def _database(url: str | None) -> str:
@@ -159,7 +224,8 @@ def _show(found: Backfill, json: bool) -> None:
                 "tickers": sorted(set(loaded.tickers)),
                 "inserted": loaded.inserted,
                 "unchanged": loaded.unchanged,
-                "conflicting": loaded.conflicting,
+                "corrected": loaded.corrected,
+                "removed": loaded.removed,
                 "notes": loaded.notes(),
                 "unavailable": found.unavailable,
             }

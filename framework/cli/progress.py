@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-#: Told what is being done, how much is done, and how much there is; may be called from any thread.
-Report = Callable[[str, float, float], None]
+
+class Report(Protocol):
+    """Shows progress; may be called from any thread."""
+
+    def __call__(self, stage: str, done: float, total: float, detail: str = "") -> None:
+        """Show what is being done, how much is done and how much there is, and what else is to be said."""
+
+
 _PATIENCE_SECONDS = 1.0
 
 
@@ -30,7 +36,7 @@ def progress_bar() -> Iterator[Report]:
         bar.close()
 
 
-def _silent(stage: str, done: float, total: float) -> None:
+def _silent(stage: str, done: float, total: float, detail: str = "") -> None:
     """Nobody is watching."""
 
 
@@ -43,7 +49,7 @@ class _Bar:
         self._progress: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
 
-    def report(self, stage: str, done: float, total: float) -> None:
+    def report(self, stage: str, done: float, total: float, detail: str = "") -> None:
         """Show that ``done`` of ``total`` of a stage is done."""
         with self._lock:
             if self._progress is None:
@@ -52,8 +58,8 @@ class _Bar:
                 self._progress = _rich_progress()
                 self._progress.start()
             if stage not in self._tasks:
-                self._tasks[stage] = self._progress.add_task(stage, total=total)
-            self._progress.update(self._tasks[stage], completed=done, total=total)
+                self._tasks[stage] = self._progress.add_task(stage, total=total, detail=detail)
+            self._progress.update(self._tasks[stage], completed=done, total=total, detail=detail)
 
     def close(self) -> None:
         """Leave the terminal as it was."""
@@ -63,7 +69,22 @@ class _Bar:
 
 def _rich_progress() -> Progress:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[detail]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
     return Progress(*columns, console=Console(stderr=True), transient=True)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 
 from framework.data.calendars import covering
-from framework.data.load import LoadReport, Progress, ensure
+from framework.data.load import Reading, ensure, quality_of
 from framework.data.source import DataSource
-from framework.db.market import read_coverage
+from framework.data.store import LoadReport
+from framework.db.market import Coverage, read_coverage
 from framework.db.pool import Pool
 from framework.errors import DataError, TickerUnavailable
 
@@ -20,6 +21,62 @@ _BACK = timedelta(days=30)
 #: Intraday bars of a ticker come in pieces of so many days, each committed.
 _PIECE = timedelta(days=90)
 _DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One piece of a backfill, committed by itself.
+
+    Attributes:
+        tickers: whose bars.
+        start, end: exchange dates, both included; of a ticker of which a part is there, only what lacks is asked for.
+        requests: what it costs, before any repetition.
+    """
+
+    tickers: tuple[str, ...]
+    start: date
+    end: date
+    requests: int
+
+
+@dataclass(frozen=True)
+class BackfillPlan:
+    """What a backfill will do.
+
+    Attributes:
+        start, end: exchange dates, both included; ``end`` is no later than the last session whose bars are final.
+        asks: the pieces, in order.
+    """
+
+    start: date
+    end: date
+    asks: tuple[Ask, ...]
+
+    @property
+    def requests(self) -> int:
+        """What it costs."""
+        return sum(ask.requests for ask in self.asks)
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a backfill is.
+
+    Attributes:
+        done, total: pieces.
+        requests, planned: that were made, and that the plan costs.
+        rows: bars that came in.
+    """
+
+    done: int
+    total: int
+    requests: int
+    planned: int
+    rows: int
+
+
+#: Called after each piece, and while one is under way. What it raises ends the backfill there.
+Told = Callable[[Step], None]
 
 
 @dataclass(frozen=True)
@@ -38,6 +95,33 @@ class Backfill:
     unavailable: dict[str, str] = field(default_factory=dict)
 
 
+def plan_backfill(
+    pool: Pool,
+    source: DataSource,
+    tickers: Sequence[str],
+    interval: str,
+    calendar: str,
+    start: date,
+    end: date | None = None,
+    *,
+    now: datetime | None = None,
+    again: bool = False,
+) -> BackfillPlan:
+    """What a backfill would do; see :func:`backfill` for the arguments.
+
+    Raises:
+        DataError: no session of these dates is over yet.
+    """
+    now = now or datetime.now(UTC)
+    last = final_end(source, interval, calendar, end or date.max, now)
+    if source.whole:
+        last = min(last, now.date())
+    if last < start:
+        raise DataError(f"nothing from {start} on is final yet: the last session whose bars are is {last}")
+    reading = Reading(source, interval, calendar, now, again)
+    return BackfillPlan(start, last, tuple(_asks(pool, reading, tuple(dict.fromkeys(tickers)), start, last)))
+
+
 def backfill(
     pool: Pool,
     source: DataSource,
@@ -46,8 +130,10 @@ def backfill(
     calendar: str,
     start: date,
     end: date | None = None,
-    progress: Progress | None = None,
+    progress: Told | None = None,
     now: datetime | None = None,
+    *,
+    again: bool = False,
 ) -> Backfill:
     """Have all final bars of ``tickers`` from ``start`` to ``end`` in the database.
 
@@ -58,47 +144,42 @@ def backfill(
         interval: of the bars.
         calendar: whose sessions say which bars are final.
         start, end: exchange dates, both included; without ``end``, the last session whose bars are final.
-        progress: called after each step with (batches of tickers done, batches to do).
+        progress: told after each piece.
         now: aware; default: the time.
+        again: ask for what is there as well; bars that have changed are corrected.
 
     Raises:
         SourceError: the source cannot be read.
         DataError: no session of these dates is over yet, or the bars cannot be used.
     """
     now = now or datetime.now(UTC)
-    last = final_end(source, interval, calendar, end or date.max, now)
-    if source.whole:
-        last = min(last, now.date())
-    if last < start:
-        raise DataError(f"nothing from {start} on is final yet: the last session whose bars are is {last}")
-    load = _Load(pool, source, interval, now)
-    # Years of minutes are hours of requests: they come ticker by ticker, a quarter at a time.
-    in_pieces = interval != "1d" and not source.whole
-    distinct = tuple(dict.fromkeys(tickers))
-    batches = tuple((ticker,) for ticker in distinct) if in_pieces else source.batches(distinct)
-    for done, batch in enumerate(batches, start=1):
-        for first, until in _pieces(pool, source, batch[0], interval, start, last) if in_pieces else [(start, last)]:
-            load.bring(batch, first, until)
-            if progress is not None:
-                progress(done - 1, len(batches))
+    plan = plan_backfill(pool, source, tickers, interval, calendar, start, end, now=now, again=again)
+    load = _Load(pool, Reading(source, interval, calendar, now, again))
+    before = source.requests_made
+    for done, ask in enumerate(plan.asks, start=1):
+        load.bring(ask.tickers, ask.start, ask.end)
         if progress is not None:
-            progress(done, len(batches))
-    return Backfill(start, last, load.report, load.unavailable)
+            progress(Step(done, len(plan.asks), source.requests_made - before, plan.requests, load.report.rows))
+    # What was found of the tickers when they were loaded is said by every backfill, and once.
+    report = replace(load.report, quality=quality_of(pool, source.key(), tickers, interval))
+    return Backfill(plan.start, plan.end, report, load.unavailable)
 
 
 class _Load:
     """What has come in so far."""
 
-    def __init__(self, pool: Pool, source: DataSource, interval: str, now: datetime) -> None:
-        self._pool, self._source, self._interval, self._now = pool, source, interval, now
-        self.report, self.unavailable = LoadReport(source.key()), dict[str, str]()
+    def __init__(self, pool: Pool, reading: Reading) -> None:
+        self._pool, self._reading = pool, reading
+        self.report, self.unavailable = LoadReport(reading.source.key()), dict[str, str]()
 
     def bring(self, tickers: Sequence[str], start: date, end: date) -> None:
         """Load what is lacking of these; one that is not to be had is noted, and does not keep the others."""
         wanted = [ticker for ticker in tickers if ticker not in self.unavailable]
         try:
             if wanted:
-                loaded = ensure(self._pool, self._source, wanted, self._interval, start, end, now=self._now)
+                reading = self._reading
+                what = self._pool, reading.source, wanted, reading.interval, start, end
+                loaded = ensure(*what, now=reading.now, calendar=reading.calendar, again=reading.again)
                 self.report = self.report.merged(loaded)
         except TickerUnavailable as error:
             if len(wanted) == 1:
@@ -108,19 +189,37 @@ class _Load:
                     self.bring([ticker], start, end)
 
 
-def _pieces(
-    pool: Pool, source: DataSource, ticker: str, interval: str, start: date, end: date
-) -> Iterator[tuple[date, date]]:
-    """Spans to ask for one after the other, each touching what is loaded by then: upwards, then downwards."""
+def _asks(pool: Pool, reading: Reading, tickers: tuple[str, ...], start: date, last: date) -> Iterator[Ask]:
+    source, interval = reading.source, reading.interval
     with pool.connection() as connection:
-        known = read_coverage(connection, source.key(), interval, [ticker]).get(ticker)
-    low, high = (start, start - _DAY) if known is None else (known.start, known.end)
-    while high < end:
-        high = min(end, high + _PIECE)
-        yield low, high
-    while start < low:
-        low = max(start, low - _PIECE)
-        yield low, high
+        known = read_coverage(connection, source.key(), interval, tickers)
+    spans = {ticker: reading.lacking(ticker, start, last, known.get(ticker)) for ticker in tickers}
+    due = {ticker for ticker in tickers if reading.are_actions_due(known.get(ticker))}
+    may_come = reading.may_actions_come(last)
+    wanted = [ticker for ticker in tickers if spans[ticker] or (ticker in due and may_come)]
+    if interval == "1d" or source.whole:
+        for batch in source.batches(wanted):
+            cost = sum(source.requests_for(interval, *span) for ticker in batch for span in spans[ticker])
+            yield Ask(batch, start, last, cost + source.requests_for_actions * len(due.intersection(batch)))
+        return
+    # Years of minutes are hours of requests: they come ticker by ticker, a quarter at a time.
+    for ticker in wanted:
+        pieces = [piece for span in spans[ticker] for piece in _pieces(span, known.get(ticker))] or [(last, last)]
+        for number, piece in enumerate(pieces):
+            cost = source.requests_for(interval, *piece) if spans[ticker] else 0
+            yield Ask((ticker,), *piece, cost + (source.requests_for_actions if ticker in due and not number else 0))
+
+
+def _pieces(span: tuple[date, date], known: Coverage | None) -> Iterator[tuple[date, date]]:
+    """A span in parts to ask for one after the other, each touching what is loaded by then."""
+    low, high = span
+    if known is not None and high < known.start:  # downwards, so that what is covered stays one span
+        while low <= high:
+            yield max(low, high - _PIECE), high
+            high = max(low, high - _PIECE) - _DAY
+    while low <= high:
+        yield low, min(high, low + _PIECE)
+        low = min(high, low + _PIECE) + _DAY
 
 
 def final_end(source: DataSource, interval: str, calendar: str, end: date, now: datetime | None = None) -> date:

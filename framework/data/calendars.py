@@ -157,6 +157,25 @@ def timeline(calendar: str, interval: str, timestamps: Times, settle: timedelta 
     return Timeline(timestamps, opens, available, known.dates[at], known.dates[at + 1])
 
 
+def ends(calendar: str | None, interval: str, timestamps: Times) -> Times:
+    """When intraday bars end: those of a session at its close at the latest.
+
+    Args:
+        calendar: name of the exchange calendar; ``None``: no session cuts a bar.
+        interval: of the bars.
+        timestamps: shape ``(T,)``, ``datetime64[us]`` UTC, rising: starts of the bars.
+
+    Raises:
+        ConfigError: the calendar is unknown, or does not know these dates.
+    """
+    whole: Times = timestamps + np.timedelta64(STEPS[interval], "us")
+    if calendar is None or not len(timestamps):
+        return whole
+    known = _around(calendar, timestamps)
+    at, inside = _place(known, interval, timestamps)
+    return np.where(inside, np.minimum(known.closes[at], whole), whole)
+
+
 def reading_span(calendar: str, interval: str, start: date, end: date) -> tuple[datetime, datetime]:
     """First and last possible timestamp (inclusive, UTC) of bars of the sessions from ``start`` to ``end``.
 

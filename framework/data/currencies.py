@@ -13,8 +13,9 @@ from typing import Protocol
 from framework.data.backfill import final_end
 from framework.data.feed import Feed
 from framework.data.fx import CALENDAR, Conversion, Quotes, Series, conversion_of
-from framework.data.load import LoadReport, Progress, ensure
+from framework.data.load import Progress, ensure
 from framework.data.source import DataSource
+from framework.data.store import LoadReport
 from framework.db.pool import Pool
 from framework.db.types import Connection
 
@@ -69,6 +70,10 @@ class Currencies:
         needed = [ticker for conversion in self._conversions.values() for ticker in conversion.fx_tickers]
         return tuple(dict.fromkeys(needed))
 
+    def first_date(self, start: date) -> date:
+        """From when on their bars are needed for prices that begin at ``start``."""
+        return start - _BEFORE
+
     def ensure(self, pool: Pool, start: date, end: date, progress: Progress | None = None) -> LoadReport:
         """Have their bars from some days before ``start`` to ``end`` in the database.
 
@@ -80,7 +85,16 @@ class Currencies:
             return LoadReport(self._source.key())
         # Their sessions end at other times than those of stocks.
         until = final_end(self._source, self._interval, CALENDAR, end)
-        return ensure(pool, self._source, self.fx_tickers, self._interval, start - _BEFORE, until, progress)
+        return ensure(
+            pool,
+            self._source,
+            self.fx_tickers,
+            self._interval,
+            self.first_date(start),
+            until,
+            progress,
+            calendar=CALENDAR,
+        )
 
     def live(self, portfolio_id: str, bars: int) -> LiveRates | None:
         """Gives the rates of a portfolio at a moment, for windows of so many bars; ``None``: it needs none.

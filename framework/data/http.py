@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import requests
 from requests.adapters import HTTPAdapter
 
-from framework.data.rate_limit import RateLimit
+from framework.data.rate_limit import Limit
 from framework.errors import SourceError, SourceUnavailable
 
 #: What a reply says is wrong; ``None``: nothing.
@@ -25,18 +25,21 @@ class HttpClient:
     Args:
         base_url: ``https://…``, without a slash at the end.
         headers: sent with every request; secrets belong here, never into a URL.
-        requests_per_minute: of all threads together.
+        limit: each request waits for a place of it.
         timeout_seconds: for the connection, and for each pause within a reply.
         patience_seconds: how long a request is tried again.
         connections: kept open.
         judge: is shown each reply; a :class:`~framework.errors.SourceUnavailable` is tried again, others are raised.
+
+    Attributes:
+        limit: may be replaced by another.
     """
 
     def __init__(
         self,
         base_url: str,
         headers: Mapping[str, str],
-        requests_per_minute: int,
+        limit: Limit,
         judge: Judge,
         timeout_seconds: float = 30.0,
         patience_seconds: float = 300.0,
@@ -44,12 +47,18 @@ class HttpClient:
     ) -> None:
         self._base_url, self._judge = base_url.rstrip("/"), judge
         self._timeout_seconds, self._patience_seconds = timeout_seconds, patience_seconds
-        self._limit = RateLimit(requests_per_minute)
+        self.limit = limit
+        self._count, self._counting = 0, threading.Lock()
         self._session = requests.Session()
         self._session.headers.update(headers)
         adapter = HTTPAdapter(pool_connections=1, pool_maxsize=connections)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
+
+    @property
+    def requests(self) -> int:
+        """How many were sent so far, repeated ones included."""
+        return self._count
 
     def get(self, path: str, params: Mapping[str, str]) -> str:
         """The text of a good reply.
@@ -74,13 +83,15 @@ class HttpClient:
             if spent + seconds > self._patience_seconds:
                 raise SourceUnavailable(f"{problem} (tried {attempts} times in {spent:.0f} s)") from problem
             if problem.wait_seconds:
-                self._limit.hold_back(problem.wait_seconds)
+                self.limit.hold_back(problem.wait_seconds)
             threading.Event().wait(seconds)
             wait = min(2.0 * wait, _LONGEST_WAIT_SECONDS)
 
     def _ask(self, path: str, params: Mapping[str, str]) -> str | SourceUnavailable:
         """One attempt: the text of the reply, or why another one may help."""
-        self._limit.take()
+        self.limit.take()
+        with self._counting:
+            self._count += 1
         where = f"{self._base_url}/{path}"
         try:
             # Redirects are not followed: the key would go with the request, to wherever they lead.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 import numpy as np
 from annotated_types import Ge, Gt
 
+from framework.data.rate_limit import RateLimit
 from framework.data.source import DataSource
 from framework.errors import SourceError, SourceUnavailable
 from framework.model.bars import Bars, CorporateAction
@@ -19,6 +21,8 @@ from framework.model.panel import Times
 
 if TYPE_CHECKING:
     from framework.data.http import HttpClient
+    from framework.data.shared_limit import SharedRateLimit
+    from framework.db.pool import Pool
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -51,7 +55,7 @@ class RestSource(DataSource):
 
     #: Where the API is.
     base_url: str
-    #: Requests of all threads together; set it a little below what the plan allows.
+    #: Requests of all programs that use the key and the database; set it a little below what the plan allows.
     requests_per_minute: Annotated[int, Ge(1)] = 300
     #: For a connection, and for each pause within a reply.
     timeout_seconds: Annotated[float, Gt(0)] = 30.0
@@ -64,6 +68,8 @@ class RestSource(DataSource):
     parallel: ClassVar[int] = 8
 
     batch_size = 8
+
+    _database: Any = None  # the pool that share_limit() was told
 
     def headers(self) -> Mapping[str, str]:
         """What is sent with every request: the key, above all, since a URL would show it."""
@@ -147,6 +153,31 @@ class RestSource(DataSource):
             times = _as_utc(times, timezone)
         return Bars((ticker,), np.zeros(len(rows), np.int32), times, **prices, volume=volume)
 
+    def requests_for(self, interval: str, start: date, end: date) -> int:
+        """See :meth:`DataSource.requests_for`: one for each span."""
+        return -(-((end - start).days + 1) // self.spans[interval]) if interval in self.spans else 0
+
+    def share_limit(self, pool: Pool) -> None:
+        """See :meth:`DataSource.share_limit`."""
+        if self._database is pool:
+            return
+        self._database = pool
+        if "_client" in vars(self):
+            shared = self._shared_limit(pool)
+            shared.charge(self._client.requests)
+            self._client.limit = shared
+
+    @property
+    def requests_made(self) -> int:
+        """See :meth:`DataSource.requests_made`."""
+        return self._client.requests if "_client" in vars(self) else 0
+
+    def _shared_limit(self, pool: Pool) -> SharedRateLimit:
+        from framework.data.shared_limit import SharedRateLimit  # needs the database's driver
+
+        key = json.dumps([self.key(), *sorted(self.headers().items())])
+        return SharedRateLimit(pool, hashlib.sha256(key.encode()).hexdigest(), self.requests_per_minute)
+
     @cached_property
     def _client(self) -> HttpClient:
         from framework.data.http import HttpClient  # takes a while, and most runs ask nobody
@@ -154,7 +185,7 @@ class RestSource(DataSource):
         return HttpClient(
             self.base_url,
             self.headers(),
-            self.requests_per_minute,
+            RateLimit(self.requests_per_minute) if self._database is None else self._shared_limit(self._database),
             self.problem,
             self.timeout_seconds,
             self.patience_seconds,

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from framework.errors import SourceError
 from framework.model.bars import Bars, CorporateAction
 from framework.trading.plugin import Plugin
+
+if TYPE_CHECKING:
+    from framework.db.pool import Pool
 
 
 class DataSource(Plugin):
@@ -27,11 +30,26 @@ class DataSource(Plugin):
     #: How many tickers go into one call of :meth:`bars`, and so into one transaction.
     batch_size: ClassVar[int] = 50
 
+    #: Requests that :meth:`corporate_actions` takes for each ticker.
+    requests_for_actions: ClassVar[int] = 0
+
     _base_dir: Path | None = None
 
     def bind(self, base_dir: Path) -> None:
         """Tell the source which folder its relative paths start from: the run config's."""
         self._base_dir = base_dir
+
+    def requests_for(self, interval: str, start: date, end: date) -> int:
+        """How many requests to an API the bars of one ticker take; none where there is no API."""
+        return 0
+
+    @property
+    def requests_made(self) -> int:
+        """How many requests were sent to an API so far, repeated ones included."""
+        return 0
+
+    def share_limit(self, pool: Pool) -> None:
+        """Keep to a limit of requests together with all programs that use the same key and this database."""
 
     @property
     def base_dir(self) -> Path:

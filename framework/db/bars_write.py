@@ -1,12 +1,13 @@
 """Writing the bars store: arrays into ``market_data``, with no Python object per bar.
 
 Bars go by binary COPY into a temporary table of integers, and from there, in one statement, where their key is free.
-The first bar of a key stays; the caller learns of every later one whether it said the same.
+A stored bar that differs from the offered one is corrected: it takes the new values, and the table
+``market_data_corrections`` keeps the old ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from framework.db.bulk import require_transaction
 from framework.db.failures import translate
-from framework.db.queries import execute, fetch_all, sql
+from framework.db.queries import execute, fetch_all, fetch_one, sql
 from framework.db.types import Connection
 from framework.errors import DataError
 from framework.model.bars import INTERVALS, Bars
@@ -44,7 +45,7 @@ Values = tuple[Decimal, Decimal, Decimal, Decimal, int]
 
 @dataclass(frozen=True)
 class Conflict:
-    """Two bars of one key with different values: the one that stays and the one that was left out.
+    """Two bars of one key with different values: the one that was there first, and the one that came.
 
     ``stored`` and ``offered`` are open, high, low, close and volume.
     """
@@ -55,35 +56,44 @@ class Conflict:
     offered: Values
 
     def __str__(self) -> str:
-        kept, left = (" ".join(map(str, values)) for values in (self.stored, self.offered))
-        return f"{self.ticker} {self.timestamp:%Y-%m-%d %H:%M} UTC: kept {kept}, left out {left}"
+        stored, offered = (" ".join(map(str, values)) for values in (self.stored, self.offered))
+        return f"{self.ticker} {self.timestamp:%Y-%m-%d %H:%M} UTC: stored {stored}, offered {offered}"
 
 
 @dataclass(frozen=True)
 class WriteReport:
-    """What became of the bars of one load; the three counts add up to the bars offered.
+    """What became of the bars of one load; the first four counts add up to the bars offered.
 
     Attributes:
-        inserted: are in the database now.
+        inserted: are new in the database.
         identical: were there before with the same values (or twice in the load).
-        conflicting: left out, because the key has other values.
-        examples: the first few of those.
+        corrected: were there with other values, which they have lost to those of the load.
+        conflicting: left out, because the load has the key before with other values.
+        removed: were stored and are not in the load, which is all there is of its tickers.
+        examples: the first few that were corrected or left out.
     """
 
-    inserted: int
-    identical: int
-    conflicting: int
-    examples: tuple[Conflict, ...]
+    inserted: int = 0
+    identical: int = 0
+    corrected: int = 0
+    conflicting: int = 0
+    removed: int = 0
+    examples: tuple[Conflict, ...] = ()
 
 
-def write_bars(connection: Connection, source: str, interval: str, bars: Bars) -> WriteReport:
-    """Add bars to ``market_data``; prices are rounded to 1e-9, volumes to whole shares.
+def write_bars(
+    connection: Connection, source: str, interval: str, bars: Bars, *, complete: Sequence[str] = ()
+) -> WriteReport:
+    """Bring bars into ``market_data``; prices are rounded to 1e-9, volumes to whole shares.
+
+    What was there with other values is corrected, and what it was stays in ``market_data_corrections``.
 
     Args:
         connection: inside a transaction, in which the coverage is best written too.
         source: value of the column ``source``.
         interval: ``1min`` … ``1d``.
         bars: in any order.
+        complete: tickers of which these are all the bars there are: what else is stored of them is removed.
 
     Raises:
         DataError: a bar that cannot be stored (not finite, not positive, high below low); names it. Nothing is written.
@@ -92,9 +102,13 @@ def write_bars(connection: Connection, source: str, interval: str, bars: Bars) -
     if interval not in INTERVALS:
         raise ValueError(f"interval was {interval!r}; allowed: {', '.join(INTERVALS)}")
     if not len(bars):
-        return WriteReport(0, 0, 0, ())
+        return WriteReport()
     ordered = _Ordered(bars)
-    asked = {"source": source, "bar_interval": interval, "tickers": list(ordered.tickers), "examples": _EXAMPLES}
+    asked: dict[str, object] = {"source": source, "bar_interval": interval, "tickers": list(ordered.tickers)}
+    asked["examples"] = _EXAMPLES
+    whole: dict[str, object] = {"source": source, "bar_interval": interval, "tickers": list(complete)}
+    whole["codes"] = [ordered.tickers.index(name) + 1 if name in ordered.tickers else 0 for name in complete]
+    had_bars = bool(complete) and _have_bars(connection, whole)
     execute(connection, "create_staged_bars")
     with connection.cursor() as cursor:
         try:
@@ -103,16 +117,24 @@ def write_bars(connection: Connection, source: str, interval: str, bars: Bars) -
             raise translate(error, "query 'copy_staged_bars'") from error
     staged = ordered.staged
     inserted = execute(connection, "insert_staged_bars", asked)
-    rows = fetch_all(connection, "conflicting_bars", asked) if inserted < staged else []
+    rows = fetch_all(connection, "differing_bars", asked) if inserted < staged else []
+    corrected = execute(connection, "correct_bars", asked) if rows else 0
+    removed = execute(connection, "remove_bars", whole) if had_bars else 0
     execute(connection, "drop_staged_bars")
     examples = tuple(Conflict(row[1], row[2].astimezone(UTC), row[3:8], row[8:13]) for row in rows)
-    stored_conflicts = int(rows[0][0]) if rows else 0
     return WriteReport(
         inserted=inserted,
-        identical=staged - inserted - stored_conflicts + ordered.repeated,
-        conflicting=stored_conflicts + ordered.conflicting,
+        identical=staged - inserted - corrected + ordered.repeated,
+        corrected=corrected,
+        conflicting=ordered.conflicting,
+        removed=removed,
         examples=(*ordered.examples, *examples)[:_EXAMPLES],
     )
+
+
+def _have_bars(connection: Connection, asked: Mapping[str, object]) -> bool:
+    row = fetch_one(connection, "have_bars", asked)
+    return row is not None and bool(row[0])
 
 
 class _Ordered:

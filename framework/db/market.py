@@ -20,7 +20,8 @@ class Coverage:
     """The exchange dates of a ticker, both included, within which the database has every bar that the source has.
 
     ``content_hash`` is that of the file the bars came from; ``None`` for sources that are not files. ``findings``, as
-    JSON, is what was wrong with the rows that were loaded.
+    JSON, is what was wrong with the rows that were loaded. ``actions_read_at``: when its splits and dividends were last
+    read, aware.
     """
 
     ticker: str
@@ -28,6 +29,7 @@ class Coverage:
     end: date
     content_hash: str | None = None
     findings: Mapping[str, Any] = field(default_factory=dict)
+    actions_read_at: datetime | None = None
 
 
 class CoveredBars(NamedTuple):
@@ -62,6 +64,7 @@ def write_coverage(connection: Connection, source: str, interval: str, coverage:
     for each in sorted(coverage, key=lambda coverage: coverage.ticker):
         stated = {"source": source, "bar_interval": interval, "ticker": each.ticker, "start_date": each.start}
         stated |= {"end_date": each.end, "content_hash": each.content_hash, "findings": json.dumps(each.findings)}
+        stated["actions_read_at"] = each.actions_read_at
         execute(connection, "write_coverage", stated)
 
 

@@ -57,6 +57,7 @@ class Fmp(RestSource):
         "4h": 179,
         "1d": 15 * 365,
     }
+    requests_for_actions: ClassVar[int] = 2
 
     def check(self) -> None:
         """Take the key from the environment where the parameter is left out."""

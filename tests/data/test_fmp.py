@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -24,7 +23,6 @@ from framework.plugins.data_sources.sample import Sample
 from framework.cli.main import run_command
 from framework.data.backfill import backfill, last_final_session
 from framework.data.load import ensure
-from framework.data.rate_limit import RateLimit
 from framework.data.rest import spans_of
 from framework.errors import ConfigError, DataError, SourceError, SourceUnavailable, TickerUnavailable
 from framework.plugin_manager import PluginManager
@@ -278,26 +276,6 @@ def test_without_a_key(monkeypatch):
         PluginManager.load([], None).create("data source", "fmp", {})
 
 
-def test_the_pace_never_lets_more_through_in_a_minute():
-    limit = RateLimit(1200)
-    taken: list[float] = []
-
-    def take():
-        for _ in range(15):
-            limit.take()
-            taken.append(time.monotonic())
-
-    threads = [threading.Thread(target=take) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    taken.sort()
-    # 20 at once, then one each 60/1181 s: the first minute has at most 20 + 1180.
-    assert len([at for at in taken if at - taken[0] < 0.04]) <= 21
-    assert taken[-1] - taken[0] >= (60 - 20) * 60 / 1200
-
-
 def test_spans_cover_a_range_without_gap_or_overlap():
     spans = list(spans_of(date(2024, 1, 1), date(2024, 1, 10), 4))
     assert spans == [
@@ -411,11 +389,22 @@ def test_the_commands(fmp, database, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("FMP_API_KEY", KEY)
     ask = ["data", "backfill", "--source", "fmp", "--param", f"base_url={fmp.url}", "--url", database]
     dates = ["--start", "2005-01-01", "--end", "2005-12-31"]
+    assert run_command([*ask, "--tickers", "AAPL, IBM", *dates, "--dry-run"]) == 0
+    assert capfd.readouterr().out.splitlines() == [
+        "AAPL, IBM: 2005-01-01 to 2005-12-31, 6 requests",
+        "fmp: 6 requests, at least 0.0 min at 300 a minute",
+    ]
+    assert run_command([*ask, "--tickers", "AAPL", *dates, "--interval", "1min", "--dry-run", "--json"]) == 0
+    planned = json.loads(capfd.readouterr().out)
+    assert (planned["requests"], len(planned["asks"])) == (187, 5)
+    assert fmp.requests() == []
     assert run_command([*ask, "--tickers", "AAPL, IBM", *dates]) == 0
     out, err = capfd.readouterr()
     assert out.startswith("fmp: 504 bars of 2 tickers, 2005-01-01 to 2005-12-31, in ")
     assert run_command([*ask, "--tickers", "AAPL,IBM", *dates, "--json"]) == 0
     assert json.loads(capfd.readouterr().out)["inserted"] == 0
+    assert run_command([*ask, "--tickers", "AAPL,IBM", *dates, "--dry-run"]) == 0
+    assert capfd.readouterr().out == "nothing is lacking\n"
     assert run_command([*ask, "--tickers", "AAPL,XXXX", *dates]) == 1
     out, err = capfd.readouterr()
     assert "1 tickers are not to be had" in err

@@ -7,7 +7,7 @@ import sys
 import textwrap
 import threading
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import numpy as np
@@ -47,8 +47,8 @@ class Feed(DataSource):
         return tuple(action for action in self._actions if action.ticker in tickers)
 
 
-def load(pool, source, tickers, start=START, end=END, interval="1d", progress=None):
-    return ensure(pool, source, tickers, interval, start, end, progress)
+def load(pool, source, tickers, start=START, end=END, interval="1d", progress=None, now=None):
+    return ensure(pool, source, tickers, interval, start, end, progress, now)
 
 
 def rows(pool, what="ticker, timestamp::date, close_price"):
@@ -133,15 +133,15 @@ def test_spans_of_two_loaders_that_do_not_touch_are_never_stated_as_one(pool):
     assert len(rows(pool)) == 36 + 5
 
 
-def test_of_a_feed_the_first_bar_stays_and_others_are_reported(pool):
+def test_a_bar_that_a_feed_gives_differently_is_corrected_and_told(pool):
     load(pool, Feed(), ["A"], date(2020, 1, 1), date(2020, 1, 2))
     with pool.connection() as connection, connection.cursor() as cursor:
         cursor.execute("DELETE FROM market_data_coverage")
     report = load(pool, Feed(price=11), ["A"], date(2020, 1, 2), date(2020, 1, 3))
-    assert (report.inserted, report.conflicting, report.corrected) == (1, 1, 0)
-    assert [row[2] for row in rows(pool)] == [10, 10, 11]
+    assert (report.inserted, report.corrected, report.removed) == (1, 1, 0)
+    assert [row[2] for row in rows(pool)] == [10, 11, 11]
     (note,) = report.notes()
-    assert "1 bars differ from the stored ones, which were kept" in note
+    assert "1 stored bars differed from what the source has now and were corrected" in note
     assert "A 2020-01-02 00:00 UTC: stored 10 10 10 10 10, offered 11 11 11 11 11" in note
 
 
@@ -156,7 +156,7 @@ def test_a_changed_file_is_read_again_and_replaces(pool, tmp_path):
         ("B", 1, 5),
     ]
     notes = " ".join(report.notes())
-    assert "1 stored bars differed from the changed file and were replaced" in notes
+    assert "1 stored bars differed from what the source has now and were corrected" in notes
     assert "A 2020-01-02 00:00 UTC: stored 11 11 11 11 1, offered 11.5 11.5 11.5 11.5 1" in notes
     assert "1 stored bars are no longer in the changed file and were removed" in notes
     assert load(pool, csv(tmp_path, A={1: 10, 2: 11.5, 4: 13}, B={1: 5}), ["A", "B"]).tickers == ()
@@ -289,7 +289,8 @@ def test_corporate_actions_that_a_source_takes_back_are_gone(pool):
     load(pool, feed, ["A", "B"], date(2020, 1, 1), date(2020, 1, 5))
     changed = CorporateAction("A", date(2020, 1, 3), "dividend", Decimal("0.2"))
     feed._actions = (changed,)
-    load(pool, feed, ["A"], date(2020, 1, 1), date(2020, 1, 6))
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    load(pool, feed, ["A"], date(2020, 1, 1), date(2020, 1, 6), now=tomorrow)
     with pool.connection() as connection:
         stored = read_corporate_actions(connection, "feed", ["A", "B"])
     assert stored == (changed, CorporateAction("B", date(2020, 1, 3), "split", Decimal(3)))
@@ -334,7 +335,7 @@ def test_a_failure_in_the_middle_of_a_batch_leaves_nothing_of_it(pool, monkeypat
         raise RuntimeError("out of luck")
 
     with monkeypatch.context() as patch:
-        patch.setattr("framework.data.load.write_coverage", fail)
+        patch.setattr("framework.data.store.write_coverage", fail)
         with pytest.raises(RuntimeError):
             load(pool, Feed(), ["A"])
     assert rows(pool) == []
@@ -395,7 +396,7 @@ def test_loads_of_the_same_at_once_agree(pool, tmp_path):
 
 def test_a_lost_connection_costs_a_retry(pool, monkeypatch):
     """The server ends the connection in the middle of a batch: the batch is done again."""
-    from framework.data import load as module
+    from framework.data import store as module
 
     real, calls = module.write_coverage, []
 

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import numpy as np
+import psycopg2
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -92,18 +93,65 @@ def test_both_ends_are_included_and_source_and_interval_are_kept_apart(pool):
     assert load(pool, ["A"], interval="1h").close[:, 0].tolist() == [77]
 
 
-def test_the_first_bar_stays_and_a_conflicting_one_is_reported(pool):
+def corrections(pool):
+    with pool.connection() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT ticker, timestamp::date::text, old_close, old_volume, new_close, new_volume "
+                       "FROM market_data_corrections ORDER BY id")  # fmt: skip
+        return cursor.fetchall()
+
+
+def test_a_bar_that_has_changed_is_corrected_and_what_it_was_is_kept(pool):
     store(pool, make_bars([flat("A", "2020-01-02", 1), flat("A", "2020-01-03", 2)]))
-    report = store(
-        pool, make_bars([flat("A", "2020-01-02", 1), flat("A", "2020-01-03", 2.5), flat("A", "2020-01-04", 3)])
-    )
-    assert (report.inserted, report.identical, report.conflicting) == (1, 1, 1)
-    assert load(pool, ["A"]).close[:, 0].tolist() == [1, 2, 3]
+    changed = make_bars([flat("A", "2020-01-02", 1), flat("A", "2020-01-03", 2.5), flat("A", "2020-01-04", 3)])
+    report = store(pool, changed)
+    assert (report.inserted, report.identical, report.corrected, report.removed) == (1, 1, 1, 0)
+    assert load(pool, ["A"]).close[:, 0].tolist() == [1, 2.5, 3]
     (example,) = report.examples
     assert (example.ticker, example.timestamp) == ("A", datetime(2020, 1, 3, tzinfo=UTC))
     assert example.stored == (Decimal(2),) * 4 + (10,)
     assert example.offered == (Decimal("2.5"),) * 4 + (10,)
-    assert "A 2020-01-03 00:00 UTC: kept 2 2 2 2 10, left out 2.5" in str(example)
+    assert "A 2020-01-03 00:00 UTC: stored 2 2 2 2 10, offered 2.5" in str(example)
+    assert corrections(pool) == [("A", "2020-01-03", 2, 10, Decimal("2.5"), 10)]
+    assert store(pool, changed).identical == 3
+    assert len(corrections(pool)) == 1
+
+
+def test_of_complete_tickers_what_is_not_there_any_more_is_removed_and_kept(pool):
+    store(pool, make_bars([flat("A", "2020-01-02", 1), flat("A", "2020-01-03", 2), flat("B", "2020-01-02", 5)]))
+    store(pool, make_bars([flat("A", "2020-01-02", 1)]), interval="1h")
+    with pool.transaction() as connection:
+        part = make_bars([flat("A", "2020-01-03", 2), flat("B", "2020-01-03", 6)])
+        report = write_bars(connection, "sample", "1d", part, complete=["A"])
+    assert (report.inserted, report.identical, report.removed) == (1, 1, 1)
+    assert load(pool, ["A", "B"]).close[:, 1].tolist() == [5, 6]
+    assert corrections(pool) == [("A", "2020-01-02", 1, 10, None, None)]
+
+
+def test_a_change_by_plain_sql_is_kept_too_and_nobody_rewrites_what_was_kept(pool):
+    store(pool, make_bars([flat("A", "2020-01-02", 1), flat("A", "2020-01-03", 2)]))
+    with pool.connection() as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE market_data SET volume = 11 WHERE timestamp = '2020-01-02'")
+        cursor.execute("UPDATE market_data SET volume = 11 WHERE timestamp = '2020-01-02'")
+        cursor.execute("DELETE FROM market_data WHERE timestamp = '2020-01-03'")
+        for statement in ("UPDATE market_data_corrections SET old_volume = 1", "DELETE FROM market_data_corrections"):
+            with pytest.raises(psycopg2.Error, match="append-only"):
+                cursor.execute(statement)
+    assert corrections(pool) == [("A", "2020-01-02", 1, 10, 1, 11), ("A", "2020-01-03", 2, 10, None, None)]
+
+
+def test_two_who_correct_the_same_bars_at_once_agree(pool):
+    days = [f"2020-01-{day:02}" for day in range(1, 31)]
+    store(pool, make_bars([flat(ticker, day, 1) for ticker in "AB" for day in days]))
+    offered = [make_bars([flat(ticker, day, price) for ticker in "AB" for day in days]) for price in (2, 3)]
+    threads = [threading.Thread(target=store, args=(pool, bars)) for bars in offered]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    closes = load(pool, ["A", "B"]).close
+    assert len(np.unique(closes)) == 1
+    assert closes[0, 0] in (2, 3)
+    assert len(corrections(pool)) == 120
 
 
 def test_duplicates_within_one_load_are_judged_the_same_way(pool):

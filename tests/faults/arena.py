@@ -24,7 +24,8 @@ from framework.db.database import Database
 from framework.db.embedded import APP, Embedded, url
 from framework.db.pool import Pool
 from framework.db.server_files import locate
-from framework.runs import Plan, ensured
+from framework.plan import Plan
+from framework.runs import ensured
 from tests.faults.forks import Engine, Forks
 from tests.faults.scenario import Outcome, ask, difference, forget, outcome, write_config, write_workspace
 

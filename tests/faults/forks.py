@@ -229,7 +229,7 @@ def warm(config: str) -> None:
     from framework import app
     from framework.config.load import load
     from framework.data.coming import Coming
-    from framework.runs import Plan
+    from framework.plan import Plan
 
     loaded = load(Path(config), [])
     plan = Plan(loaded, app.load_plugins(loaded))

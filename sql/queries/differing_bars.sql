@@ -2,7 +2,7 @@
 -- Parameters: source, bar_interval, tickers (array), examples (how many).
 -- Locks: none. Cost: one index lookup per staged bar. OFFSET 0 keeps the planner, which knows nothing yet of rows that
 -- were loaded a moment ago, from joining all bars of one timestamp with each other.
-WITH conflicting AS (
+WITH differing AS (
     SELECT
         asked.ticker, staged.timestamp,
         stored.open_price, stored.high_price, stored.low_price, stored.close_price, stored.volume,
@@ -27,7 +27,7 @@ WITH conflicting AS (
         stored.close_price * 1000000000, stored.volume
     ) <> (staged.open_price, staged.high_price, staged.low_price, staged.close_price, staged.volume)
 )
-SELECT count(*) OVER (), conflicting.*
-FROM conflicting
+SELECT count(*) OVER (), differing.*
+FROM differing
 ORDER BY ticker, timestamp
 LIMIT %(examples)s

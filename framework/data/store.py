@@ -1,0 +1,169 @@
+"""Checked bars on their way into the database, with splits, dividends and coverage: one transaction at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+
+from framework.data.quality import QualityReport
+from framework.data.source import DataSource
+from framework.db.bars import write_bars
+from framework.db.market import Coverage, read_coverage, write_corporate_actions, write_coverage
+from framework.db.pool import Pool
+from framework.db.queries import execute
+from framework.db.types import Connection
+from framework.model.bars import Bars, CorporateAction
+
+#: A session that a source does not have so long after it does not come any more.
+SETTLED_AFTER = timedelta(days=7)
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What a load did.
+
+    Attributes:
+        source: key of the source.
+        tickers: those that were read from the source; the others were in the database already.
+        inserted: bars that are new in the database.
+        unchanged: bars that were there already, with the same values.
+        corrected: bars whose values differed from the stored ones, which they replace; the table
+            ``market_data_corrections`` keeps what they were.
+        removed: stored bars that a changed file no longer has; kept there too.
+        corrections: the first few bars that differed, stored against offered, in words.
+        quality: what was refused or mended of the tickers asked for, whenever they were loaded.
+        seconds: in all.
+    """
+
+    source: str
+    tickers: tuple[str, ...] = ()
+    inserted: int = 0
+    unchanged: int = 0
+    corrected: int = 0
+    removed: int = 0
+    corrections: tuple[str, ...] = ()
+    quality: QualityReport = field(default_factory=QualityReport)
+    seconds: float = 0.0
+
+    @property
+    def rows(self) -> int:
+        """Bars that the source gave and that are in the database now."""
+        return self.inserted + self.unchanged + self.corrected
+
+    def merged(self, other: LoadReport) -> LoadReport:
+        """Both reports as one."""
+        return LoadReport(
+            self.source,
+            self.tickers + other.tickers,
+            self.inserted + other.inserted,
+            self.unchanged + other.unchanged,
+            self.corrected + other.corrected,
+            self.removed + other.removed,
+            (self.corrections + other.corrections)[:3],
+            self.quality.merged(other.quality),
+            self.seconds + other.seconds,
+        )
+
+    def notes(self) -> list[str]:
+        """A sentence for each thing that a reader of the results should know; none where all was well."""
+        first = f"; first: {'; '.join(self.corrections)}" if self.corrections else ""
+        counted = {
+            f"stored bars differed from what the source has now and were corrected{first}": self.corrected,
+            "stored bars are no longer in the changed file and were removed": self.removed,
+        }
+        return [*self.quality.lines(), *(f"{count} {text}" for text, count in counted.items() if count)]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a source was asked for.
+
+    Attributes:
+        tickers: whose bars.
+        start, end: exchange dates, both included.
+        due: those whose splits and dividends were asked for.
+        is_for_bars: or for splits and dividends only.
+        is_running: the session is not over: its bars are stored, and asked for again when it is.
+    """
+
+    tickers: tuple[str, ...]
+    start: date
+    end: date
+    due: frozenset[str] = frozenset()
+    is_for_bars: bool = True
+    is_running: bool = False
+
+    def of(self, tickers: tuple[str, ...]) -> Job:
+        """The same for some of the tickers."""
+        return replace(self, tickers=tickers, due=self.due.intersection(tickers))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Checked bars on their way into one transaction.
+
+    Attributes:
+        source, interval: what the bars are of.
+        job: that was asked.
+        bars: that were accepted.
+        found: what was wrong with others, by ticker.
+        actions: splits and dividends of the tickers that were due.
+        now: aware.
+    """
+
+    source: DataSource
+    interval: str
+    job: Job
+    bars: Bars
+    found: Mapping[str, QualityReport]
+    actions: tuple[CorporateAction, ...]
+    now: datetime
+
+    def store_in(self, pool: Pool) -> LoadReport:
+        """Bars, splits and dividends, and coverage, in one transaction."""
+        with pool.transaction() as connection:
+            return self._store(connection)
+
+    def _store(self, connection: Connection) -> LoadReport:
+        key, tickers = self.source.key(), self.job.tickers
+        known = read_coverage(connection, key, self.interval, tickers)
+        # A file is the whole truth about its tickers.
+        complete = tickers if self.source.whole else ()
+        written = write_bars(connection, key, self.interval, self.bars, complete=complete)
+        counts = written.inserted, written.identical, written.corrected, written.removed
+        report = LoadReport(key, tickers, *counts, corrections=tuple(map(str, written.examples)))
+        # The source states all that it knows: an action that it no longer has is gone.
+        execute(connection, "delete_corporate_actions", {"source": key, "tickers": sorted(self.job.due)})
+        write_corporate_actions(connection, key, self.actions)
+        covered = [] if self.job.is_running else [self._coverage(ticker, known.get(ticker)) for ticker in tickers]
+        write_coverage(connection, key, self.interval, [each for each in covered if each is not None])
+        return report
+
+    def _end_of(self, ticker: str) -> date:
+        """Until when the ticker is loaded: of the last days, only until its newest bar, as the source may be late."""
+        settled = self.now.date() - SETTLED_AFTER
+        if self.job.end <= settled:
+            return self.job.end
+        code = self.bars.tickers.index(ticker) if ticker in self.bars.tickers else -1
+        own = self.bars.timestamps[self.bars.code == code].astype("datetime64[D]")
+        newest: date = own.max().item() if len(own) else settled
+        return min(self.job.end, max(newest, settled))
+
+    def _coverage(self, ticker: str, known: Coverage | None) -> Coverage | None:
+        found = self.found.get(ticker, QualityReport())
+        read_at = self.now if ticker in self.job.due else None
+        if self.source.whole:
+            own = self.bars.timestamps[self.bars.code == self.bars.tickers.index(ticker)].astype("datetime64[D]")
+            content = self.source.content_hash(ticker, self.interval)
+            return Coverage(ticker, own.min().item(), own.max().item(), content, found.stored(), read_at)
+        start, end = self.job.start, self._end_of(ticker) if self.job.is_for_bars else date.min
+        if end < start or (known is not None and known.start <= start and end <= known.end):
+            # Nothing that counts; or another loader was here first, and has told what there is to tell.
+            return known and replace(known, actions_read_at=read_at)
+        # Another loader may have stated a span meanwhile that does not touch this one: then this one alone is sure.
+        if known is not None and start <= known.end + _DAY and known.start <= end + _DAY:
+            start, end = min(start, known.start), max(end, known.end)
+            found = QualityReport.of(ticker, known.findings).merged(found)
+        return Coverage(ticker, start, end, None, found.stored(), read_at)

@@ -1,0 +1,219 @@
+"""A config as something that can run: its plugins made and checked."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+from framework.config.load import LoadedConfig
+from framework.config.model import Portfolio
+from framework.data.calendars import check_calendar, warmup_start
+from framework.data.coming import Coming
+from framework.engine.account import Terms
+from framework.engine.backtest import declared_memory
+from framework.engine.simulator import Simulation
+from framework.errors import ConfigError
+from framework.model.money import FRACTIONAL, WHOLE
+from framework.plugin_manager import PluginManager
+from framework.trading.broker import Broker
+from framework.trading.costs import Costs
+from framework.trading.indicator import Indicator
+from framework.trading.risk import NamedRule
+from framework.trading.strategy import Strategy, style
+
+if TYPE_CHECKING:
+    from framework.books.open import Identity
+    from framework.data.feed import Feed
+    from framework.data.panels import LoadedPanel
+    from framework.data.source import DataSource
+    from framework.engine.decider import Assignment
+
+
+class Plan:
+    """The plugins of a config, made and checked: strategies, risk rules, data source, costs."""
+
+    def __init__(self, loaded: LoadedConfig, manager: PluginManager) -> None:
+        from framework.data.currencies import Currencies
+
+        config = loaded.config
+        self.loaded, self.config, self.manager = loaded, config, manager
+        self.start, self.end = _dates(loaded)
+        with _at(loaded, "calendar"):
+            check_calendar(config.calendar)
+        self.source: DataSource = self._make("data source", config.data_source, ("data_source",))
+        self.source.bind(loaded.path.parent)
+        self.broker: Broker = self._make("broker", config.broker, ("broker",))
+        self.costs: Costs = self.broker.costs()
+        self._config_hash = hashlib.sha256(json.dumps(loaded.resolved, sort_keys=True).encode()).hexdigest()
+        for portfolio in config.portfolios:
+            style(self.strategy(portfolio))
+            self.risk(portfolio)
+        if config.report.benchmark is not None:
+            style(self.benchmark())
+        self._check_tickers()
+        self.currencies = Currencies(self.source, config.interval)
+        for number, portfolio in enumerate(config.portfolios):
+            with _at(loaded, "portfolios", number, "tickers"):
+                self.currencies.add(portfolio.id, portfolio.currency, portfolio.tickers)
+        self.tickers = tuple(dict.fromkeys(ticker for portfolio in config.portfolios for ticker in portfolio.tickers))
+
+    def _check_tickers(self) -> None:
+        """Compare the tickers with those on offer, where the source lists them, before anything is loaded."""
+        offered = self.source.tickers()
+        if offered is None:
+            return
+        for number, portfolio in enumerate(self.config.portfolios):
+            for index, ticker in enumerate(portfolio.tickers):
+                if ticker not in offered:
+                    where = self.loaded.place("portfolios", number, "tickers", index)()
+                    near = difflib.get_close_matches(ticker.upper(), offered, n=1)
+                    hint = f"; did you mean {near[0]!r}?" if near else ""
+                    raise ConfigError(
+                        f"{where}: data source {self.source.key()!r} has no ticker {ticker!r}{hint} "
+                        f"(it has {', '.join(offered[:20])}{' …' if len(offered) > 20 else ''})"
+                    )
+
+    def _make(self, kind: str, ref: Any, keys: tuple[str | int, ...]) -> Any:
+        return self.manager.create(kind, ref.name, ref.params, self.loaded.place(*keys))
+
+    def strategy(self, portfolio: Portfolio) -> Strategy:
+        """A fresh strategy object of the portfolio."""
+        keys = ("portfolios", self.config.portfolios.index(portfolio), "strategy")
+        made: Strategy = self._make("strategy", portfolio.strategy, keys)
+        return made
+
+    def risk(self, portfolio: Portfolio) -> tuple[NamedRule, ...]:
+        """The risk rules of the portfolio, in their order."""
+        keys = ("portfolios", self.config.portfolios.index(portfolio), "risk")
+        made = (self._make("risk rule", ref, (*keys, number)) for number, ref in enumerate(portfolio.risk))
+        return tuple(NamedRule(ref.name, rule) for ref, rule in zip(portfolio.risk, made, strict=True))
+
+    def benchmark(self) -> Strategy:
+        """A fresh object of the benchmark's strategy."""
+        name = self.config.report.benchmark
+        assert name is not None
+        where = f"{self.loaded.locate(('report', 'benchmark'))}: report.benchmark"
+        made: Strategy = self.manager.create("strategy", name, {}, where)
+        return made
+
+    def indicator(self, name: str, params: dict[str, Any]) -> Indicator:
+        """An indicator by name, as strategies declare it."""
+        made: Indicator = self.manager.create("indicator", name, params)
+        return made
+
+    def warmup_bars(self, portfolio: Portfolio) -> int:
+        """How many bars before ``start`` the portfolio's panel should have."""
+        memory = declared_memory(self.strategy(portfolio), portfolio.tickers, self.config.interval, self.indicator)
+        return max(portfolio.lookback, memory)
+
+    def first_date(self) -> date:
+        """The exchange date from which bars are needed: the warm-up's."""
+        bars = max(self.warmup_bars(portfolio) for portfolio in self.config.portfolios)
+        return warmup_start(self.config.calendar, self.config.interval, self.start, bars)
+
+    def _terms(self, portfolio: Portfolio) -> Terms:
+        return Terms(
+            opening_cash=portfolio.cash or 0.0,
+            lots_per_share=WHOLE if portfolio.lots == "whole" else FRACTIONAL,
+            cash_buffer=portfolio.cash_buffer,
+            costs=self.costs,
+        )
+
+    def feed(self, adjusted_as_of: date | None = None, *, trade_adjusted: bool = False) -> Feed:
+        """The market as the live engine reads it, for all portfolios."""
+        from framework.data.feed import Feed
+
+        config = self.config
+        bars = 1 + max(self.warmup_bars(portfolio) for portfolio in config.portfolios)
+        return Feed(
+            self.source,
+            self.tickers,
+            config.interval,
+            config.calendar,
+            config.adjust,
+            bars,
+            adjusted_as_of=adjusted_as_of,
+            trade_adjusted=trade_adjusted,
+        )
+
+    def coming(self) -> Coming:
+        """What comes next by the config's calendar."""
+        return Coming(self.config.calendar, self.config.interval, self.source.settle_of(self.config.interval))
+
+    def assignment(self, portfolio: Portfolio, identity: Identity, broker: Broker | None = None) -> Assignment:
+        """A portfolio as a worker of the live engine runs it, at the config's broker or another one."""
+        from framework.engine.decider import Assignment
+
+        bars = self.warmup_bars(portfolio) + 1
+        return Assignment(
+            identity=identity,
+            tickers=portfolio.tickers,
+            make_strategy=lambda: self.strategy(portfolio),
+            strategy_name=portfolio.strategy.name,
+            make_indicator=self.indicator,
+            schedule=self.coming().schedule(portfolio.schedule),
+            lookback=bars,
+            terms=self._terms(portfolio),
+            broker=broker or self.broker,
+            rules=self.risk(portfolio),
+            decision_seconds=self.config.engine.decision_seconds,
+            adopt_signal=portfolio.adopt_signal,
+            config_hash=self._config_hash,
+            code_hash=self.manager.get("strategy", portfolio.strategy.name).source_hash,
+            since=self.config.start,
+            fx=self.currencies.live(portfolio.id, bars),
+        )
+
+    def job(
+        self,
+        portfolio: Portfolio,
+        data: LoadedPanel,
+        strategy: Strategy,
+        name: str,
+        schedule: str,
+        risk: tuple[NamedRule, ...] = (),
+    ) -> Simulation:
+        """The simulation of a strategy with the portfolio's money on its data, under these risk rules."""
+        return Simulation(
+            portfolio_id=portfolio.id,
+            strategy=strategy,
+            strategy_name=name,
+            panel=data.panel,
+            timeline=data.timeline,
+            first=data.first,
+            raw_close=data.raw_close,
+            schedule=self.coming().schedule(schedule),
+            terms=self._terms(portfolio),
+            make_indicator=self.indicator,
+            currency=portfolio.currency,
+            risk=risk,
+            rates=data.rates,
+            currencies=data.currencies,
+        )
+
+
+def _dates(loaded: LoadedConfig) -> tuple[date, date]:
+    """First and last exchange date: of the run, of its simulated clock, or today."""
+    config = loaded.config
+    if config.clock is not None:
+        return config.clock.start, config.clock.end
+    if config.mode not in ("backtest", "replay"):
+        today = datetime.now(UTC).date()
+        return today, today
+    if config.start is None or config.end is None:
+        raise ConfigError(f"{loaded.path}: a backtest needs start and end")
+    return config.start, config.end
+
+
+@contextmanager
+def _at(loaded: LoadedConfig, *keys: str | int) -> Iterator[None]:
+    """Errors of the block begin with file, line and key."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{loaded.place(*keys)()}: {error}") from error
