@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 
 from framework.data.calendars import covering
-from framework.data.load import Reading, ensure, quality_of
+from framework.data.load import Reading, ensure_read, quality_of
 from framework.data.source import DataSource
 from framework.data.store import LoadReport
 from framework.db.market import Coverage, read_coverage
@@ -106,6 +106,7 @@ def plan_backfill(
     *,
     now: datetime | None = None,
     again: bool = False,
+    overlap: timedelta = timedelta(0),
 ) -> BackfillPlan:
     """What a backfill would do; see :func:`backfill` for the arguments.
 
@@ -118,7 +119,7 @@ def plan_backfill(
         last = min(last, now.date())
     if last < start:
         raise DataError(f"nothing from {start} on is final yet: the last session whose bars are is {last}")
-    reading = Reading(source, interval, calendar, now, again)
+    reading = Reading(source, interval, calendar, now, again, overlap)
     return BackfillPlan(start, last, tuple(_asks(pool, reading, tuple(dict.fromkeys(tickers)), start, last)))
 
 
@@ -134,6 +135,7 @@ def backfill(
     now: datetime | None = None,
     *,
     again: bool = False,
+    overlap: timedelta = timedelta(0),
 ) -> Backfill:
     """Have all final bars of ``tickers`` from ``start`` to ``end`` in the database.
 
@@ -147,14 +149,16 @@ def backfill(
         progress: told after each piece.
         now: aware; default: the time.
         again: ask for what is there as well; bars that have changed are corrected.
+        overlap: with new days, ask for so many of those before them again.
 
     Raises:
         SourceError: the source cannot be read.
         DataError: no session of these dates is over yet, or the bars cannot be used.
     """
     now = now or datetime.now(UTC)
-    plan = plan_backfill(pool, source, tickers, interval, calendar, start, end, now=now, again=again)
-    load = _Load(pool, Reading(source, interval, calendar, now, again))
+    what = pool, source, tickers, interval, calendar, start, end
+    plan = plan_backfill(*what, now=now, again=again, overlap=overlap)
+    load = _Load(pool, Reading(source, interval, calendar, now, again, overlap))
     before = source.requests_made
     for done, ask in enumerate(plan.asks, start=1):
         load.bring(ask.tickers, ask.start, ask.end)
@@ -177,9 +181,7 @@ class _Load:
         wanted = [ticker for ticker in tickers if ticker not in self.unavailable]
         try:
             if wanted:
-                reading = self._reading
-                what = self._pool, reading.source, wanted, reading.interval, start, end
-                loaded = ensure(*what, now=reading.now, calendar=reading.calendar, again=reading.again)
+                loaded = ensure_read(self._pool, self._reading, wanted, start, end)
                 self.report = self.report.merged(loaded)
         except TickerUnavailable as error:
             if len(wanted) == 1:

@@ -87,8 +87,6 @@ def ensure(
     now: datetime | None = None,
     *,
     calendar: str | None = None,
-    again: bool = False,
-    overlap: timedelta = _NO_TIME,
 ) -> LoadReport:
     """Have the bars of ``tickers`` from ``start`` to ``end`` in the database, reading what is lacking from the source.
 
@@ -102,14 +100,22 @@ def ensure(
         interval: of the bars.
         start, end: exchange dates, both included.
         progress: called after each transaction.
-        now, calendar, again, overlap: see :class:`Reading`; by default it is now.
+        now, calendar: see :class:`Reading`; by default it is now.
 
     Raises:
         SourceError: the source cannot be read, or has no such ticker.
         DataError: the bars are not of this interval, or all of a ticker's rows were refused.
     """
+    reading = Reading(source, interval, calendar, now or datetime.now(UTC))
+    return ensure_read(pool, reading, tickers, start, end, progress)
+
+
+def ensure_read(
+    pool: Pool, reading: Reading, tickers: Sequence[str], start: date, end: date, progress: Progress | None = None
+) -> LoadReport:
+    """As :func:`ensure`."""
     started = perf_counter()
-    reading = Reading(source, interval, calendar, now or datetime.now(UTC), again, overlap)
+    source, interval = reading.source, reading.interval
     source.share_limit(pool)
     report = LoadReport(source.key())
     jobs = list(_jobs(pool, reading, tickers, start, end)) if start <= end else []

@@ -68,12 +68,16 @@ class LoadReport:
 
     def notes(self) -> list[str]:
         """A sentence for each thing that a reader of the results should know; none where all was well."""
+        return [*self.quality.lines(), *self.changes()]
+
+    def changes(self) -> list[str]:
+        """A sentence each on stored bars that were corrected, and that were removed."""
         first = f"; first: {'; '.join(self.corrections)}" if self.corrections else ""
         counted = {
             f"stored bars differed from what the source has now and were corrected{first}": self.corrected,
             "stored bars are no longer in the changed file and were removed": self.removed,
         }
-        return [*self.quality.lines(), *(f"{count} {text}" for text, count in counted.items() if count)]
+        return [f"{count} {text}" for text, count in counted.items() if count]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framework.data.backfill import _pieces, backfill, plan_backfill
-from framework.data.load import ensure, follow
+from framework.data.load import follow
 from framework.data.source import DataSource
 from framework.db.market import Coverage, read_corporate_actions, read_coverage
 from framework.model.bars import Bars, CorporateAction
@@ -159,9 +159,8 @@ def test_of_a_running_session_only_final_bars_come_and_nothing_counts_as_loaded(
 def test_an_overlap_is_asked_for_with_new_days_only(pool):
     api = Api()
     first, last = date(2024, 3, 1), date(2024, 3, 12)
-    ensure(pool, api, ["A"], "1d", first, last, now=NOW, overlap=timedelta(days=4))
-    ensure(pool, api, ["A"], "1d", first, last, now=NOW, overlap=timedelta(days=4))
-    ensure(pool, api, ["A"], "1d", first, date(2024, 3, 13), now=NOW, overlap=timedelta(days=4))
+    for end in (last, last, date(2024, 3, 13)):
+        run(pool, api, ["A"], "1d", first, end, overlap=timedelta(days=4))
     assert [(start, end) for _, start, end in api.asked] == [(first, last), (date(2024, 3, 9), date(2024, 3, 13))]
 
 
