@@ -115,7 +115,7 @@ def exchange(symbol: str) -> str:
     return "NYSE" if symbol == "IBM" or (symbol[1:].isdigit() and int(symbol[1:]) % 2) else "NASDAQ"
 
 
-@lru_cache(maxsize=1100)
+@lru_cache(maxsize=64)
 def days(symbol: str, changed: Changed = ()) -> Days | None:
     """Its daily bars; ``None``: nobody knows it."""
     if changed:

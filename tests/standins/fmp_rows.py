@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from tests.standins import fmp_data as data
 from tests.standins.fmp_data import Changed, Days, Minutes
@@ -24,6 +25,10 @@ MINUTES = {"1min": 1, "5min": 5, "15min": 15, "30min": 30, "1hour": 60, "4hour":
 DAILY = ("full", "light", "dividend-adjusted", "non-split-adjusted")
 #: So long after its end a bar has other values than it will have.
 SETTLING_SECONDS, DAY_SETTLING_SECONDS = 200.0, 1800.0
+_QUOTED = (
+    *("price", "change", "open", "previousClose", "marketCap", "priceAvg50", "priceAvg200"),
+    *("dayLow", "dayHigh", "yearHigh", "yearLow"),
+)
 _PRICES = ("open", "high", "low", "close")
 
 
@@ -53,57 +58,51 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """All rows of one symbol as text, newest first; a range of it is a slice.
+    """Rows as text, newest first; a range of them is a slice.
 
-    ``days``: of each row, as a negative ordinal; ``ends``: where each ends in the text, a comma behind each.
+    ``days``: of each row, as a negative ordinal; ``ends``: where each row begins in the text, and where the last ends;
+    a comma is behind each.
     """
 
-    days: list[int]
-    ends: list[int]
+    days: NDArray[np.int64]
+    ends: NDArray[np.int32]
     text: bytes
 
     def between(self, first: date, last: date, most: int) -> bytes:
         """The rows of some days, the last ones where there are more than ``most``, without brackets."""
-        low = bisect_left(self.days, -last.toordinal())
-        high = min(bisect_right(self.days, -first.toordinal()), low + most)
+        low = int(np.searchsorted(self.days, -last.toordinal()))
+        high = min(int(np.searchsorted(self.days, -first.toordinal(), side="right")), low + most)
         return self.text[self.ends[low] : self.ends[high] - 1] if low < high else b""
 
 
 def daily(kind: str, symbol: str, first: date, last: date, view: View) -> bytes:
     """``historical-price-eod/…``: a reversed range is empty; of a long one, the oldest rows are dropped."""
-    last, running = min(last, view.newest), ""
+    last, running = min(last, view.newest), b""
     if view.now is not None:
         today, now = data.running_day(symbol, view.now), view.seconds()
         minutes = data.day_minutes(symbol, today, view.of(symbol))
         if minutes is not None and len(minutes) and now < minutes.starts[-1] + 60 + DAY_SETTLING_SECONDS:
             part = minutes.until(now)
             if len(part) and first <= today <= last:
-                running = _daily_texts(kind, symbol, _running(symbol, today, part), view.odd)[0]
+                bar = _running(symbol, today, part)
+                running = _daily_rows(kind, symbol, bar, view.odd).between(today, today, 1)
             today -= timedelta(days=1)
         last = min(last, today)
     page = _page(kind, symbol, view.of(symbol), view.odd)
     found = page.between(first, last, MOST_ROWS - bool(running)) if first <= last else b""
-    return b"[" + b",".join(part for part in (running.encode(), found) if part) + b"]"
+    return b"[" + b",".join(part for part in (running, found) if part) + b"]"
 
 
 @lru_cache(maxsize=1100)
 def _page(kind: str, symbol: str, changed: Changed, odd: bool) -> Page:
     found = data.days(symbol, changed)
     if found is None:
-        return Page([], [0], b"")
-    texts, days = _daily_texts(kind, symbol, found, odd), [-day.toordinal() for day in found.dates.tolist()]
-    if odd:  # a row that comes twice
-        again = range(7, len(texts), 101)
-        texts = [text for place, text in enumerate(texts) for _ in range(1 + (place in again))]
-        days = [day for place, day in enumerate(days) for _ in range(1 + (place in again))]
-    texts = [f"{text}," for text in reversed(texts)]
-    return Page(days[::-1], [0, *accumulate(map(len, texts))], "".join(texts).encode())
+        return Page(np.empty(0, np.int64), np.zeros(1, np.int32), b"")
+    return _daily_rows(kind, symbol, found, odd)
 
 
-def _daily_texts(kind: str, symbol: str, found: Days, odd: bool) -> list[str]:
-    """Rows, the oldest first."""
-    dates = found.dates.astype(str).tolist()
-    splits = np.ones(len(dates))
+def _daily_rows(kind: str, symbol: str, found: Days, odd: bool) -> Page:
+    splits = np.ones(len(found.dates))
     for ex, value in data.actions(symbol, "split"):
         splits[found.dates < np.datetime64(ex, "D")] *= value
     prices = [getattr(found, name) for name in _PRICES]
@@ -112,32 +111,47 @@ def _daily_texts(kind: str, symbol: str, found: Days, odd: bool) -> list[str]:
     elif kind != "non-split-adjusted" and (splits != 1.0).any():
         prices = [np.round(column / splits, 4) for column in prices]
     volume = found.volume if kind == "non-split-adjusted" else found.volume * splits
-    columns, volumes = _written([column.tolist() for column in prices], volume.tolist(), odd)
-    head = f'{{"symbol":"{symbol}","date":"%s",'
+    columns: dict[str, Any] = {"symbol": np.full(len(found.dates), symbol), "date": found.dates}
     if kind == "light":
-        form = head + '"price":%s,"volume":%s}'
-        return [form % row for row in zip(dates, columns[3], volumes, strict=True)]
-    if kind == "full":
+        columns |= {"price": prices[3], "volume": volume}
+    elif kind == "full":
         opened, high, low, closed = prices
-        more = closed - opened, (closed - opened) / opened * 100, (opened + high + low + closed) / 4
-        rest = [np.round(column, 5).tolist() for column in more]
-        form = head + '"open":%s,"high":%s,"low":%s,"close":%s,"volume":%s,"change":%s,"changePercent":%s,"vwap":%s}'
-        return [form % row for row in zip(dates, *columns, volumes, *rest, strict=True)]
-    form = head + '"adjOpen":%s,"adjHigh":%s,"adjLow":%s,"adjClose":%s,"volume":%s}'
-    return [form % row for row in zip(dates, *columns, volumes, strict=True)]
+        columns |= dict(zip(_PRICES, prices, strict=True)) | {"volume": volume}
+        columns |= {"change": np.round(closed - opened, 5), "changePercent": np.round((closed / opened - 1) * 100, 5)}
+        columns |= {"vwap": np.round((opened + high + low + closed) / 4, 5)}
+    else:
+        columns |= dict(zip(("adjOpen", "adjHigh", "adjLow", "adjClose"), prices, strict=True)) | {"volume": volume}
+    order = np.arange(len(found.dates))[::-1]
+    if odd and len(order) > 1:  # some rows come twice
+        order = np.sort(np.append(order, order[7::101]))[::-1]
+    days = -(found.dates.astype(np.int64) + date(1970, 1, 1).toordinal())
+    return Page(days[order], *_texts(columns, odd, order))
 
 
-def _written(columns: list[list[Any]], volumes: list[float], odd: bool) -> tuple[list[list[Any]], list[Any]]:
-    """Values as JSON writes them; oddly: some rows without prices, volumes as floats and with exponents."""
-    plain = [int(volume) if volume.is_integer() else volume for volume in volumes]
-    if not odd:
-        return columns, plain
-    for column in columns:
-        column[13::97] = ["null"] * len(column[13::97])
-    forms = ("{}", "{:.1f}", "{:.12E}")
-    return columns, [
-        forms[place % 3].format(volume) if volume == int(volume) else volume for place, volume in enumerate(plain)
-    ]
+def _texts(columns: Mapping[str, Any], odd: bool, order: NDArray[np.int64]) -> tuple[NDArray[np.int32], bytes]:
+    """JSON objects of columns in some order: where each begins and the last ends, and all as one text.
+
+    Oddly: some rows without prices, volumes as floats and with exponents.
+    """
+    pieces: list[Any] = []
+    for name, column in columns.items():
+        quote = "" if name == "volume" or column.dtype == np.float64 else '"'
+        pieces += [f'{"," if pieces else "{"}"{name}":{quote}', _text(name, column, odd), quote]
+    rows = pc.binary_join_element_wise(*pieces, "},", "", null_handling="replace", null_replacement="null")
+    _, ends, text = rows.take(pa.array(order)).buffers()
+    return np.frombuffer(ends, np.int32), text.to_pybytes()
+
+
+def _text(name: str, column: NDArray[Any], odd: bool) -> pa.Array:
+    """Values as JSON writes them."""
+    if name != "volume":
+        missing = np.arange(len(column)) % 97 == 13
+        return pc.cast(pa.array(column, mask=missing if odd and column.dtype == np.float64 else None), pa.string())
+    whole = bool((column == np.floor(column)).all())
+    if odd and whole:
+        forms = ("{:.0f}", "{:.1f}", "{:.12E}")
+        return pa.array([forms[place % 3].format(volume) for place, volume in enumerate(column.tolist())])
+    return pc.cast(pa.array(column.astype(np.int64) if whole else column), pa.string())
 
 
 def _running(symbol: str, today: date, part: Minutes) -> Days:
@@ -161,34 +175,34 @@ def intraday(interval: str, symbol: str, first: date, last: date, is_traded: boo
     earliest = last - timedelta(days=WINDOW_DAYS[interval] - 1)
     is_short = first == last or first < earliest
     first = max(first, earliest)
-    texts: list[str] = []
+    parts: list[bytes] = []
     for offset in range((last - first).days + 1):
         day = first + timedelta(days=offset)
         if day <= view.newest:
-            texts += _day_texts(interval, symbol, day, is_traded, view)
-    # Of one day, or of a range that is cut, the first bar is missing.
-    return f"[{','.join((texts[1:] if is_short else texts)[::-1])}]".encode()
+            parts.append(_day_rows(interval, symbol, day, is_traded, view))
+    parts = [part for part in parts if part]
+    if is_short and parts:  # of one day, or of a range that is cut, the first bar is missing
+        parts[0] = parts[0][: parts[0].rfind(b",{")] if b",{" in parts[0] else b""
+    return b"[" + b",".join(part for part in reversed(parts) if part) + b"]"
 
 
-def _day_texts(interval: str, symbol: str, day: date, is_traded: bool, view: View) -> Sequence[str]:
-    """The rows of a day, oldest first."""
+def _day_rows(interval: str, symbol: str, day: date, is_traded: bool, view: View) -> bytes:
+    """The rows of a day, newest first, without brackets."""
     changed, now = view.of(symbol), view.seconds()
     end = datetime(day.year, day.month, day.day, tzinfo=data.NEW_YORK) + timedelta(days=1, seconds=SETTLING_SECONDS)
     if now >= end.timestamp():
-        return _final_texts(interval, symbol, day, is_traded, changed, view.odd)
+        return _final_rows(interval, symbol, day, is_traded, changed, view.odd)
     minutes = data.minutes_of(symbol, day, changed)
-    return () if minutes is None else _bar_texts(interval, symbol, day, is_traded, minutes, view.odd, now)
+    return b"" if minutes is None else _bar_rows(interval, symbol, day, is_traded, minutes, view.odd, now)
 
 
-@lru_cache(maxsize=4000)
-def _final_texts(
-    interval: str, symbol: str, day: date, is_traded: bool, changed: Changed, odd: bool
-) -> tuple[str, ...]:
+@lru_cache(maxsize=2000)
+def _final_rows(interval: str, symbol: str, day: date, is_traded: bool, changed: Changed, odd: bool) -> bytes:
     minutes = data.minutes_of(symbol, day, changed)
-    return () if minutes is None else _bar_texts(interval, symbol, day, is_traded, minutes, odd)
+    return b"" if minutes is None else _bar_rows(interval, symbol, day, is_traded, minutes, odd)
 
 
-def _bar_texts(
+def _bar_rows(
     interval: str,
     symbol: str,
     day: date,
@@ -196,34 +210,29 @@ def _bar_texts(
     minutes: Minutes,
     odd: bool,
     now: float = float("inf"),
-) -> tuple[str, ...]:
+) -> bytes:
     """Bars of a day; before ``now``, and those that settle then with other values."""
     whole, minutes = minutes, minutes if now == float("inf") else minutes.until(now)
     if not len(minutes):
-        return ()
+        return b""
     step, ratio = MINUTES[interval], 1.0 if is_traded else data.split_ratio(symbol, day)
     begun = whole.starts[0] if data.origin(symbol)[0] else data.midnight(day)
     groups = (minutes.starts - begun) // (60 * step)
     at = np.flatnonzero(np.diff(groups, prepend=-1))
-    ends = begun + (groups[at] + 1) * 60 * step
-    clocks = np.char.replace(data.in_new_york(minutes.starts[at]).astype(str), "T", " ").tolist()
-    columns = [
-        minutes.open[at],
-        np.maximum.reduceat(minutes.high, at),
-        np.minimum.reduceat(minutes.low, at),
-        minutes.close[np.append(at[1:], len(minutes)) - 1],
-    ]
+    ends = np.minimum(begun + (groups[at] + 1) * 60 * step, whole.starts[-1] + 60)
+    high, low = np.maximum.reduceat(minutes.high, at), np.minimum.reduceat(minutes.low, at)
+    opened, closed = minutes.open[at], minutes.close[np.append(at[1:], len(minutes)) - 1]
     volume = np.add.reduceat(minutes.volume, at)
-    for row in np.flatnonzero(np.minimum(ends, whole.starts[-1] + 60) + SETTLING_SECONDS > now).tolist():
-        bar = _provisional((*(float(column[row]) for column in columns), float(volume[row])))
-        columns[3][row], volume[row] = bar[3:]
-    prices, volumes = _written(
-        [np.round(column / ratio, 6).tolist() for column in columns], (volume * ratio).tolist(), odd
-    )
-    form = '{"date":"%s","open":%s,"low":%s,"high":%s,"close":%s,"volume":%s}'
-    opened, high, low, closed = prices
-    texts = [form % row for row in zip(clocks, opened, low, high, closed, volumes, strict=True)]
-    return tuple([*texts[:8], *texts[7:]] if odd else texts)  # one comes twice
+    for row in np.flatnonzero(ends + SETTLING_SECONDS > now).tolist():
+        bar = tuple(float(column[row]) for column in (opened, high, low, closed, volume))
+        closed[row], volume[row] = _provisional(bar)[3:]
+    columns: dict[str, Any] = {"date": data.in_new_york(minutes.starts[at])}
+    for name, column in (("open", opened), ("low", low), ("high", high), ("close", closed)):
+        columns[name] = np.round(column / ratio, 6)
+    order = np.arange(len(at))[::-1]
+    if odd:
+        order = np.append(order[:1], order)  # one comes twice
+    return _texts(columns | {"volume": volume * ratio}, odd, order)[1][:-1]
 
 
 def _bar(minutes: Minutes) -> tuple[float, ...]:
@@ -307,7 +316,23 @@ def short(row: Row) -> Row:
 
 def quotes(symbols: Sequence[str], view: View) -> list[Row]:
     """Of some symbols: unknown ones are dropped, what was asked twice comes twice."""
-    return [row for symbol in symbols if (row := quote(symbol, view)) is not None]
+    known: dict[str, Row | None] = {}
+    found = []
+    for symbol in symbols:
+        base, scale = data.origin(symbol)
+        alone = not base or scale == 1.0 or bool(view.of(symbol) or view.of(base))
+        of = symbol if alone else base
+        if of not in known:
+            known[of] = quote(of, view)
+        row = known[of]
+        if row is not None:
+            found.append(row if alone else _scaled(row, symbol, scale))
+    return found
+
+
+def _scaled(row: Row, symbol: str, scale: float) -> Row:
+    prices = {name: round(row[name] * scale, 4) for name in _QUOTED}
+    return row | prices | {"symbol": symbol, "name": symbol, "exchange": data.exchange(symbol)}
 
 
 def quotes_text(rows: Sequence[Row], odd: bool) -> bytes:
