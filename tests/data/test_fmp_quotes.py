@@ -110,20 +110,3 @@ def test_a_source_without_quotes_says_so():
     with pytest.raises(SourceError, match="name the tickers instead"):
         Sample().exchange_quotes("NASDAQ")
     assert Sample().instrument("AAPL") == Instrument("AAPL", "USD")
-
-
-def test_crypto_has_the_hour_that_comes_twice(make):
-    bars = make().bars(["BTCUSD"], "1min", datetime(2012, 11, 4).date(), datetime(2012, 11, 4).date())  # noqa: DTZ001
-    steps = {int(step) for step in (bars.timestamps[1:] - bars.timestamps[:-1]).astype("timedelta64[s]").astype(int)}
-    assert steps == {60}, "no minute is lacking, none comes twice"
-
-
-def test_a_row_that_comes_twice_does_not_end_summer_early(make, monkeypatch):
-    source = make()
-    clocks = ["00:30", "00:30", "01:00", "01:30", "01:00", "01:30", "02:00"]
-    rows = [{"date": f"2012-11-04 {clock}:00", **dict.fromkeys(("open", "high", "low", "close", "volume"), 1.0)}
-            for clock in clocks]  # fmt: skip
-    monkeypatch.setattr(source, "get", lambda path, **params: rows[::-1])
-    day = datetime(2012, 11, 4, tzinfo=UTC).date()
-    bars = source.bars(["BTCUSD"], "30min", day, day)
-    assert [str(at)[11:16] for at in bars.timestamps] == ["04:30", "05:00", "05:30", "06:00", "06:30", "07:00"]

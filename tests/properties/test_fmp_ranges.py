@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 from unittest.mock import patch
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from framework.plugin_manager import PluginManager
@@ -35,6 +35,8 @@ def asked(work):
 
 @UNHURRIED
 @given(st.sampled_from(sorted(SOURCE.spans)), STARTS, LENGTHS)
+@example("1d", date(2000, 1, 1), 10_000)
+@example("1min", date(2012, 11, 4), 0)
 def test_a_range_is_asked_for_whole_in_ranges_that_come_whole(interval, start, days):
     if interval != "1d":
         days = min(days, 400)

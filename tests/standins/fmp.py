@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -291,8 +292,8 @@ def _of_symbol(name: str, query: dict[str, str], view: rows.View, settings: Mapp
     symbol = _needed(query, "symbol")
     if symbol in settings["restricted"]:
         raise Reply(402, PREMIUM_SYMBOL)
-    last = date.fromisoformat(query.get("to") or str(data.LAST))
-    first = date.fromisoformat(query.get("from") or str(last - timedelta(days=5 * 365)))
+    last = _date(query, "to", data.LAST)
+    first = _date(query, "from", last - timedelta(days=5 * 365))
     match kind:
         case "historical-price-eod":
             return rows.daily(detail, symbol, first, last, view)
@@ -314,12 +315,24 @@ def _needed(query: dict[str, str], name: str) -> str:
     return query[name]
 
 
+def _date(query: dict[str, str], name: str, default: date) -> date:
+    try:
+        return date.fromisoformat(query.get(name) or str(default))
+    except ValueError:
+        raise Reply(400, MISSING + name) from None
+
+
 class Server(ThreadingHTTPServer):
     """May be ended and begun again at the same port."""
 
     allow_reuse_address = True
     daemon_threads = True
     request_queue_size = 128
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that has gone is no news."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
 
 def main() -> None:
