@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,17 +13,25 @@ from typing import TYPE_CHECKING, NamedTuple
 from framework.data.backfill import Backfill, BackfillPlan, Step, backfill, plan_backfill
 from framework.data.currencies import Currencies
 from framework.data.fx import CALENDAR as FX_CALENDAR
+from framework.data.ingest import BarIngestor, Watch, distinct
+from framework.data.quote_bars import QuoteIngestor, QuoteWatch
 from framework.data.rest import RestSource
 from framework.data.source import DataSource
 from framework.db.database import Database, open_database
 from framework.db.market import CoveredBars, list_coverage
+from framework.db.pool import Pool
+from framework.db.queries import fetch_all, fetch_one
 from framework.engine.backtest import run_threads
+from framework.engine.clock import Clock, RealClock, SimulatedClock
+from framework.errors import UsageError
+from framework.ingest_run import Ingestor, IngestRun, Totals
 from framework.plan import Plan
 from framework.plugin_manager import PluginManager
 from framework.runs import Announce
 
 if TYPE_CHECKING:
     from framework.config.load import LoadedConfig
+    from framework.config.model import ClockSection
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +46,7 @@ class Order:
         start, end: exchange dates, both included; ``end`` None: as late as there is anything final.
         database_url: where it goes.
         currencies: what else a config converts, if there is one.
+        clock: a simulated one that the config lives by.
     """
 
     source: DataSource
@@ -48,6 +57,7 @@ class Order:
     end: date | None
     database_url: str
     currencies: Currencies | None = None
+    clock: ClockSection | None = None
 
 
 def order_of_config(loaded: LoadedConfig, start: date | None, end: date | None) -> Order:
@@ -67,6 +77,7 @@ def order_of_config(loaded: LoadedConfig, start: date | None, end: date | None) 
         end or config.end,
         config.database.url,
         plan.currencies,
+        config.clock,
     )
 
 
@@ -166,6 +177,98 @@ def _parts(order: Order) -> Iterator[_Part]:
         )
 
 
+@dataclass(frozen=True)
+class QuotePolling:
+    """That bars are to be made of quotes.
+
+    Attributes:
+        exchange: of all tickers of an exchange, by the source's name, instead of those named.
+        every_seconds: how often the source is asked.
+    """
+
+    exchange: str | None
+    every_seconds: float
+
+
+def ingest(
+    orders: Sequence[Order],
+    quotes: QuotePolling | None,
+    announce: Announce,
+    started: Callable[[Callable[[], None]], None],
+    *,
+    once: bool = False,
+) -> Totals:
+    """Keep the bars of some orders up to date until stopped; ``start`` of each: what lacks from then on comes first.
+
+    Args:
+        orders: of one source and one database.
+        quotes: make bars of quotes instead.
+        announce: shows a line.
+        started: is given the function that stops it, from any thread or signal handler.
+        once: look once, and end.
+
+    Raises:
+        EngineError: see :mod:`framework.errors`.
+    """
+    first = orders[0]
+    for other in orders[1:]:
+        mine, others = ((each.source.key(), each.database_url, each.clock) for each in (first, other))
+        if mine != others:
+            raise UsageError(
+                "one ingestor serves configs of one data source, one database and one clock; these have "
+                f"{first.source!r} and {other.source!r}, or another database or clock: start one for each"
+            )
+    with _open(first.database_url, announce, 2 + 2 * len(orders)) as database:
+
+        def make(checkpoint: Callable[[], None]) -> IngestRun:
+            clock = _clock(database.pool, first)
+            set_clock = partial(_set_clock, database.pool, clock) if isinstance(clock, RealClock) else lambda: None
+            return IngestRun(_ingestors(database.pool, orders, quotes), clock, announce, set_clock, once=once)
+
+        # Whatever runs SQL is on a thread, so that Ctrl-C reaches this one at once.
+        run = run_threads({"start": make})[0]
+        started(run.stop)
+        return run.run()
+
+
+def _ingestors(pool: Pool, orders: Sequence[Order], quotes: QuotePolling | None) -> list[Ingestor]:
+    source = orders[0].source
+    if quotes is not None:
+        every = timedelta(seconds=quotes.every_seconds)
+        found = distinct([Watch(each.tickers, each.interval, each.calendar) for each in orders]) if orders else []
+        return [
+            QuoteIngestor(pool, source, QuoteWatch(w.tickers, quotes.exchange, w.interval, w.calendar, every))
+            for w in found
+        ]
+    parts = [part.what for order in orders for part in _parts(order)]
+    watches = [Watch(tickers, interval, calendar, start) for _, tickers, interval, calendar, start, _ in parts]
+    return [BarIngestor(pool, source, watch) for watch in distinct(watches)]
+
+
+def _clock(pool: Pool, order: Order) -> Clock:
+    if order.clock is None:
+        return RealClock(_database_time(pool))
+    start = datetime.combine(order.clock.start, time(), UTC)
+    end = datetime.combine(order.clock.end, time(), UTC) + timedelta(days=1)
+    with pool.connection() as connection:
+        asked = {"source": order.source.key(), "bar_interval": order.interval, "tickers": list(order.tickers)}
+        newest = [row[2] for row in fetch_all(connection, "stored_range", asked)]
+    # A restart goes on where the bars end.
+    return SimulatedClock(max([start, *newest]), end, order.clock.seconds_per_day)
+
+
+def _set_clock(pool: Pool, clock: RealClock) -> None:
+    clock.adjust(_database_time(pool))
+
+
+def _database_time(pool: Pool) -> datetime:
+    with pool.connection() as connection:
+        row = fetch_one(connection, "database_time")
+    assert row is not None
+    now: datetime = row[0].astimezone(UTC)
+    return now
+
+
 def coverage(database_url: str, source: str | None, tickers: Sequence[str], announce: Announce) -> list[CoveredBars]:
     """What has been loaded: of all sources or one, of all tickers or some."""
     with _open(database_url, announce) as database:
@@ -173,8 +276,8 @@ def coverage(database_url: str, source: str | None, tickers: Sequence[str], anno
 
 
 @contextmanager
-def _open(url: str, announce: Announce) -> Iterator[Database]:
-    database = open_database(url, Path.cwd(), 1, 2)
+def _open(url: str, announce: Announce, pool_max: int = 2) -> Iterator[Database]:
+    database = open_database(url, Path.cwd(), 1, pool_max)
     try:
         announce(f"Database: {database.describe()}")
         yield database

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import time
-from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from framework.cli.common import JsonOption, RunInterruptedError, SetOption, loaded_config, print_json
+from framework.cli.data_options import (
+    CalendarOption,
+    DateOption,
+    IntervalOption,
+    ParamOption,
+    SourceOption,
+    TickersOption,
+    UrlOption,
+    database_of,
+    names_of,
+    params_of,
+)
+from framework.cli.ingest import ingest
 from framework.cli.progress import Report, progress_bar
 from framework.errors import DataError, UsageError
 
@@ -19,27 +30,11 @@ if TYPE_CHECKING:
     from framework.data.backfill import Backfill, Step
     from framework.data_run import Estimate
 
-data_app = typer.Typer(no_args_is_help=True, help="Market data: backfill, coverage.")
+data_app = typer.Typer(no_args_is_help=True, help="Market data: backfill, ingest, coverage, verify.")
+data_app.command()(ingest)
 
 ConfigArgument = Annotated[
     Path | None, typer.Argument(metavar="[CONFIG]", help="A run config: its source, tickers, interval and database.")
-]
-SourceOption = Annotated[str | None, typer.Option("--source", metavar="NAME", help="A data source, such as fmp.")]
-TickersOption = Annotated[str | None, typer.Option("--tickers", metavar="A,B", help="Tickers, with commas.")]
-ParamOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--param",
-        metavar="KEY=VALUE",
-        help="A parameter of --source; again for more. Keys belong into the environment.",
-    ),
-]
-DateOption = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], metavar="YYYY-MM-DD", help="Included.")]
-UrlOption = Annotated[
-    str | None,
-    typer.Option(
-        "--url", metavar="URL", help="With --source: the database; by default DATABASE_URL, else the one in ./.engine."
-    ),
 ]
 
 
@@ -50,10 +45,8 @@ def backfill(
     tickers: TickersOption = None,
     start: DateOption = None,
     end: DateOption = None,
-    interval: Annotated[str | None, typer.Option("--interval", help="With --source: 1min … 1d (default).")] = None,
-    calendar: Annotated[
-        str | None, typer.Option("--calendar", help="With --source: of the exchange; XNYS by default.")
-    ] = None,
+    interval: IntervalOption = None,
+    calendar: CalendarOption = None,
     param: ParamOption = None,
     set_: SetOption = None,
     url: UrlOption = None,
@@ -101,9 +94,9 @@ def backfill(
         raise UsageError("--set changes a config; with --source, use --param")
     if not tickers or first is None:
         raise UsageError("with --source, say what: --tickers A,B and --start YYYY-MM-DD")
-    made, database = source_named(source, _params(param)), _database(url)
+    made, database = source_named(source, params_of(param)), database_of(url)
     try:
-        work(Order(made, _names(tickers), interval or "1d", calendar or "XNYS", first, last, database))
+        work(Order(made, names_of(tickers), interval or "1d", calendar or "XNYS", first, last, database))
     except KeyboardInterrupt as interrupt:
         raise RunInterruptedError(str(interrupt)) from interrupt
 
@@ -121,7 +114,7 @@ def coverage(
     """
     from framework.data_run import coverage as read
 
-    found = read(_database(url), source, _names(tickers or ""), _say)
+    found = read(database_of(url), source, names_of(tickers or ""), _say)
     if json:
         print_json(
             [
@@ -193,24 +186,6 @@ def _show_estimate(found: Estimate, json: bool) -> None:
     elif found.requests_per_minute:
         pace = f"at least {minutes:,.1f} min at {found.requests_per_minute:,} a minute"
         typer.echo(f"{found.source}: {found.requests:,} requests, {pace}")
-
-
-def _database(url: str | None) -> str:
-    return url or os.environ.get("DATABASE_URL") or "embedded"
-
-
-def _names(tickers: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in tickers.split(",") if name.strip())
-
-
-def _params(given: list[str] | None) -> dict[str, str]:
-    found = {}
-    for text in given or ():
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise UsageError(f"--param was {text!r}; it has to be KEY=VALUE")
-        found[name] = value
-    return found
 
 
 def _show(found: Backfill, json: bool) -> None:

@@ -19,7 +19,7 @@ from framework.data.load import follow
 from framework.data.source import DataSource
 from framework.db.market import read_coverage
 from framework.db.pool import Pool
-from framework.errors import DataError, TickerUnavailable
+from framework.errors import TickerUnavailable
 from framework.model.timeline import moment, stamp
 
 #: With a new session so many days before it are asked for again, as a source corrects its bars.
@@ -39,13 +39,13 @@ class Watch:
         tickers: whose bars.
         interval: of the bars.
         calendar: whose sessions they are of.
-        since: exchange date from which on what lacks is brought; ``None``: from the last session on.
+        since: exchange date from which on what lacks is brought; by default, only from the last session on.
     """
 
     tickers: tuple[str, ...]
     interval: str
     calendar: str
-    since: date | None = None
+    since: date = date.max
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class BarIngestor:
     def _bring(self, final: date, now: datetime) -> Poll:
         """Sessions that are over: those that lack, and some days before them again."""
         watch, self._unavailable = self._watch, {}  # what was not to be had may be by now
-        start = min(watch.since or final, final)
+        start = min(watch.since, final)
         what = self._pool, self._source, watch.tickers, watch.interval, watch.calendar, start, final
         found = backfill(*what, now=now, overlap=_OVERLAP)
         self._unavailable = dict(found.unavailable)
@@ -183,20 +183,11 @@ class BarIngestor:
 
 
 def distinct(watches: Sequence[Watch]) -> list[Watch]:
-    """The watches with those of one interval and calendar joined.
-
-    Raises:
-        DataError: nothing is watched.
-    """
+    """The watches with those of one interval and calendar joined."""
     joined: dict[tuple[str, str], Watch] = {}
     for watch in watches:
         key = watch.interval, watch.calendar
-        other = joined.get(key)
-        if other is not None:
-            since = [each for each in (watch.since, other.since) if each is not None]
-            tickers = tuple(dict.fromkeys(other.tickers + watch.tickers))
-            watch = Watch(tickers, *key, min(since) if since else None)
-        joined[key] = watch
-    if not any(watch.tickers for watch in joined.values()):
-        raise DataError("nothing is watched; name tickers, or configs that have some")
+        other = joined.get(key, watch)
+        tickers = tuple(dict.fromkeys(other.tickers + watch.tickers))
+        joined[key] = Watch(tickers, *key, min(watch.since, other.since))
     return list(joined.values())

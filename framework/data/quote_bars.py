@@ -142,9 +142,7 @@ class QuoteIngestor:
                 yield quote, moment(start)
 
 
-def _with(
-    bar: ProvisionalBar | None, quote: Quote, start: datetime, traded: float, now: datetime
-) -> ProvisionalBar:
+def _with(bar: ProvisionalBar | None, quote: Quote, start: datetime, traded: float, now: datetime) -> ProvisionalBar:
     """The bar that a quote is in, with it."""
     price, day_volume = quote.price, float(np.nan_to_num(quote.volume))
     if bar is None or bar.timestamp != start:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from typing import Any
 
 from framework.db.queries import execute, fetch_all
 from framework.db.types import Connection
@@ -44,7 +45,7 @@ _NAMES = tuple(each.name for each in fields(ProvisionalBar))
 def read_provisional(connection: Connection, source: str, interval: str) -> dict[str, ProvisionalBar]:
     """All of a source and interval by ticker; they are locked until the transaction ends."""
     rows = fetch_all(connection, "read_provisional", {"source": source, "bar_interval": interval})
-    return {row[0]: ProvisionalBar(*map(_in_utc, row)) for row in rows}
+    return {row[0]: ProvisionalBar(*(_in_utc(value) for value in row)) for row in rows}
 
 
 def write_provisional(connection: Connection, source: str, interval: str, bars: Sequence[ProvisionalBar]) -> None:
@@ -56,5 +57,5 @@ def write_provisional(connection: Connection, source: str, interval: str, bars: 
     execute(connection, "write_provisional", {"source": source, "bar_interval": interval, **columns})
 
 
-def _in_utc(value: object) -> object:
+def _in_utc(value: Any) -> Any:
     return value.astimezone(UTC) if isinstance(value, datetime) else value
