@@ -27,6 +27,7 @@ LEVEL = {
 OWNERS = {
     "psycopg2": ("db/",),
     "requests": ("data/http.py",),
+    "urllib3": ("data/http.py",),
     "yaml": ("config/load.py",),
     "pluggy": ("hookspecs.py", "plugin_manager.py"),
     "typer": ("cli/",),

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 
 from framework.data.rate_limit import Limit
@@ -16,6 +17,9 @@ from framework.errors import SourceError, SourceUnavailable
 #: What a reply says is wrong; ``None``: nothing.
 Judge = Callable[[int, str], SourceError | None]
 
+#: A reply takes no longer than so many timeouts.
+_TIMEOUTS_PER_REPLY = 5
+_READ_BYTES = 1 << 16
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.5, 60.0
 
 
@@ -26,7 +30,7 @@ class HttpClient:
         base_url: ``https://…``, without a slash at the end.
         headers: sent with every request; secrets belong here, never into a URL.
         limit: each request waits for a place of it.
-        timeout_seconds: for the connection, and for each pause within a reply.
+        timeout_seconds: for the connection, and for each pause within a reply, which takes five times as long at most.
         patience_seconds: how long a request is tried again.
         connections: kept open.
         judge: is shown each reply; a :class:`~framework.errors.SourceUnavailable` is tried again, others are raised.
@@ -47,6 +51,7 @@ class HttpClient:
     ) -> None:
         self._base_url, self._judge = base_url.rstrip("/"), judge
         self._timeout_seconds, self._patience_seconds = timeout_seconds, patience_seconds
+        self._longest_reply_seconds = _TIMEOUTS_PER_REPLY * timeout_seconds
         self.limit = limit
         self._count, self._counting = 0, threading.Lock()
         self._session = requests.Session()
@@ -56,7 +61,7 @@ class HttpClient:
         self._session.mount("http://", adapter)
 
     @property
-    def requests(self) -> int:
+    def sent(self) -> int:
         """How many were sent so far, repeated ones included."""
         return self._count
 
@@ -95,22 +100,36 @@ class HttpClient:
         where = f"{self._base_url}/{path}"
         try:
             # Redirects are not followed: the key would go with the request, to wherever they lead.
-            reply = self._session.get(where, params=params, timeout=self._timeout_seconds, allow_redirects=False)
-        except requests.Timeout:
+            with self._session.get(
+                where, params=params, timeout=self._timeout_seconds, allow_redirects=False, stream=True
+            ) as reply:
+                content = self._content(reply)
+        except (requests.Timeout, urllib3.exceptions.TimeoutError):
             return SourceUnavailable(f"{where} did not answer within {self._timeout_seconds:g} s")
-        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
+        except (requests.ConnectionError, urllib3.exceptions.HTTPError) as error:
             return SourceUnavailable(f"{where} cannot be reached, or broke off: {_reason(error)}")
         except requests.RequestException as error:
             raise SourceError(f"{where} cannot be asked: {_reason(error)}; check the base URL") from None
         if 300 <= reply.status_code < 400:
             raise SourceError(f"{where} has moved (HTTP {reply.status_code}); set base_url to where it is now")
-        text = reply.content.decode("utf-8", "replace")
+        if content is None:
+            return SourceUnavailable(f"{where} was still answering after {self._longest_reply_seconds:g} s")
+        text = content.decode("utf-8", "replace")
         problem = self._judge(reply.status_code, text)
         if problem is None:
             return text
         if isinstance(problem, SourceUnavailable):
             return problem
         raise problem
+
+    def _content(self, reply: requests.Response) -> bytes | None:
+        """All of a reply; ``None`` where it trickles: the timeout is for a pause, of which it may have many."""
+        deadline, parts = time.monotonic() + self._longest_reply_seconds, list[bytes]()
+        while part := reply.raw.read1(_READ_BYTES, decode_content=True):
+            parts.append(part)
+            if time.monotonic() > deadline:
+                return None
+        return b"".join(parts)
 
 
 def _reason(error: Exception) -> str:

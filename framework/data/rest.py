@@ -168,13 +168,13 @@ class RestSource(DataSource):
         self._database = pool
         if "_client" in vars(self):
             shared = self._shared_limit(pool)
-            shared.charge(self._client.requests)
+            shared.charge(self._client.sent)
             self._client.limit = shared
 
     @property
     def requests_made(self) -> int:
         """See :meth:`DataSource.requests_made`."""
-        return self._client.requests if "_client" in vars(self) else 0
+        return self._client.sent if "_client" in vars(self) else 0
 
     def _shared_limit(self, pool: Pool) -> SharedRateLimit:
         from framework.data.shared_limit import SharedRateLimit  # needs the database's driver

@@ -199,6 +199,16 @@ def test_a_reached_limit_holds_all_requests_back(make, fmp, fault, monkeypatch):
         make(patience_seconds=0).bars(["AAPL"], "1d", date(2005, 1, 3), date(2005, 1, 10))
 
 
+def test_an_answer_that_trickles_is_given_up(make, fmp):
+    fmp.set(fail=["trickle"], trickle_seconds=60)
+    began = time.monotonic()
+    source = make(timeout_seconds=0.4, patience_seconds=0)
+    with pytest.raises(SourceUnavailable, match=r"was still answering after 2 s"):
+        source.bars(["AAPL"], "1d", date(2005, 1, 3), date(2005, 1, 10))
+    assert time.monotonic() - began < 20
+    assert len(source.bars(["AAPL"], "1d", date(2005, 1, 3), date(2005, 1, 10))) == 6
+
+
 def test_a_server_that_is_not_there(make):
     source = make(base_url="http://127.0.0.1:9/stable", patience_seconds=0)
     with pytest.raises(SourceUnavailable, match=r"http://127.0.0.1:9/stable/\S+ cannot be reached"):
