@@ -12,11 +12,12 @@ import typer
 from framework.cli.common import JsonOption, RunInterruptedError, SetOption, loaded_config, print_json
 from framework.cli.progress import progress_bar
 from framework.errors import DataError, UsageError
+from framework.model.quality import Policy, check_policies
 
 if TYPE_CHECKING:
     from framework.data.backfill import Backfill
 
-data_app = typer.Typer(no_args_is_help=True, help="Market data: backfill, coverage.")
+data_app = typer.Typer(no_args_is_help=True, help="Market data: backfill, coverage, verify.")
 
 ConfigArgument = Annotated[
     Path | None, typer.Argument(metavar="[CONFIG]", help="A run config: its source, tickers, interval and database.")
@@ -52,6 +53,10 @@ def backfill(
         str | None, typer.Option("--calendar", help="With --source: of the exchange; XNYS by default.")
     ] = None,
     param: ParamOption = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option("--policy", metavar="CODE=POLICY", help="With --source: what is done with bars that are wrong."),
+    ] = None,
     set_: SetOption = None,
     url: UrlOption = None,
     json: JsonOption = False,
@@ -74,10 +79,10 @@ def backfill(
     if (config is None) == (source is None):
         raise UsageError("name a config, or a data source: engine data backfill CONFIG | --source NAME --tickers A,B")
     if config is not None:
-        if tickers or interval or calendar or param or url:
+        if tickers or interval or calendar or param or policy or url:
             raise UsageError(
-                "--tickers, --interval, --calendar, --param and --url go with --source; a config says all of it itself "
-                "(--set changes it)"
+                "--tickers, --interval, --calendar, --param, --policy and --url go with --source; a config says all of "
+                "it itself (--set changes it)"
             )
         with loaded_config(config, set_) as loaded, progress_bar() as progress:
             found = fill(order_of_config(loaded, first, last), progress, say)
@@ -87,8 +92,9 @@ def backfill(
             raise UsageError("--set changes a config; with --source, use --param")
         if not tickers or first is None:
             raise UsageError("with --source, say what: --tickers A,B and --start YYYY-MM-DD")
-        made, database = source_named(source, _params(param)), _database(url)
-        order = Order(made, _names(tickers), interval or "1d", calendar or "XNYS", first, last, database)
+        made, database = source_named(source, _pairs("--param", "KEY=VALUE", param)), database_of(url)
+        made.bind(Path(), policies_of(policy))
+        order = Order(made, names(tickers), interval or "1d", calendar or "XNYS", first, last, database)
         try:
             with progress_bar() as progress:
                 found = fill(order, progress, say)
@@ -110,7 +116,7 @@ def coverage(
     """
     from framework.data_run import coverage as read
 
-    found = read(_database(url), source, _names(tickers or ""), lambda line: typer.echo(line, err=True))
+    found = read(database_of(url), source, names(tickers or ""), lambda line: typer.echo(line, err=True))
     if json:
         print_json(
             [
@@ -130,20 +136,34 @@ def coverage(
         typer.echo("nothing has been loaded")
 
 
-def _database(url: str | None) -> str:
+def database_of(url: str | None) -> str:
+    """``--url``, else the environment's, else the embedded one."""
     return url or os.environ.get("DATABASE_URL") or "embedded"
 
 
-def _names(tickers: str) -> tuple[str, ...]:
+def names(tickers: str) -> tuple[str, ...]:
+    """What ``--tickers`` names."""
     return tuple(name.strip() for name in tickers.split(",") if name.strip())
 
 
-def _params(given: list[str] | None) -> dict[str, str]:
+def policies_of(given: list[str] | None) -> dict[str, Policy]:
+    """What ``--policy`` says, by code.
+
+    Raises:
+        UsageError: a code is unknown, or cannot be treated so.
+    """
+    try:
+        return check_policies(_pairs("--policy", "CODE=POLICY", given))
+    except ValueError as error:
+        raise UsageError(f"--policy: {error}") from None
+
+
+def _pairs(option: str, form: str, given: list[str] | None) -> dict[str, str]:
     found = {}
     for text in given or ():
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise UsageError(f"--param was {text!r}; it has to be KEY=VALUE")
+            raise UsageError(f"{option} was {text!r}; it has to be {form}")
         found[name] = value
     return found
 

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framework.data.calendars import STEPS
-from framework.data.quality import QualityReport, check, check_spacing, merged
+from framework.data.quality import LeftOut, QualityReport, check, check_spacing, merged
 from framework.data.source import DataSource
 from framework.db.bars import Conflict, write_bars
 from framework.db.market import Coverage, read_coverage, write_corporate_actions, write_coverage
 from framework.db.pool import Pool
+from framework.db.quarantine import keep, read_held
 from framework.db.queries import execute, fetch_one
 from framework.db.retry import retry
 from framework.db.types import Connection
@@ -182,14 +183,18 @@ def _run(pool: Pool, source: DataSource, interval: str, job: _Job, now: datetime
     """Read and check one batch, and store it transaction by transaction; a report for each."""
     offered = source.bars(job.tickers, interval, job.start, job.end)
     _check_tickers(source, offered, job)
-    bars, found = check(offered, None if source.whole else _unasked(source, interval, offered, job, now))
+    unasked = None if source.whole else _unasked(source, interval, offered, job, now)
+    bars, found, left_out = check(
+        offered, unasked, source.policies, read_held(pool, source.key(), interval, job.tickers)
+    )
     del offered
     check_spacing(bars, interval)
     _check_usable(source, bars, found, job)
     actions = source.corporate_actions(job.tickers)
     for tickers, part in _parts(job.tickers, bars):
         own = tuple(action for action in actions if action.ticker in tickers)
-        batch = _Batch(source, interval, replace(job, tickers=tickers), part, found, own, now.date() - _SETTLED_AFTER)
+        settled = now.date() - _SETTLED_AFTER
+        batch = _Batch(source, interval, replace(job, tickers=tickers), part, found, own, settled, left_out)
         yield retry(partial(batch.store_in, pool))
 
 
@@ -260,6 +265,8 @@ class _Batch:
     actions: tuple[CorporateAction, ...]
     #: Exchange date up to which a source that has no bar of a session will not get one any more.
     settled: date
+    #: What goes into quarantine, of these and other tickers.
+    left_out: LeftOut = ()
 
     def store_in(self, pool: Pool) -> LoadReport:
         """Bars, splits and dividends, and coverage, in one transaction."""
@@ -276,6 +283,7 @@ class _Batch:
             report = replace(report, conflicting=written.conflicting)
         elif written.inserted < len(self.bars) or known:
             report = self._corrected(connection, report, written.conflicting)
+        keep(connection, key, self.interval, tickers, self.left_out, self.source.whole)
         # The source states all that it knows: an action that it no longer has is gone.
         execute(connection, "delete_corporate_actions", self._parameters())
         write_corporate_actions(connection, key, self.actions)

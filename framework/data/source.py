@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from framework.errors import SourceError
 from framework.model.bars import Bars, CorporateAction
+from framework.model.quality import Policy
 from framework.trading.plugin import Plugin
 
 
@@ -28,15 +29,24 @@ class DataSource(Plugin):
     batch_size: ClassVar[int] = 50
 
     _base_dir: Path | None = None
+    _policies: Mapping[str, Policy] | None = None
 
-    def bind(self, base_dir: Path) -> None:
-        """Tell the source which folder its relative paths start from: the run config's."""
-        self._base_dir = base_dir
+    def bind(self, base_dir: Path, policies: Mapping[str, Policy] | None = None) -> None:
+        """Tell the source which folder its relative paths start from, and what is done with rows that are wrong.
+
+        Both are the run config's: its own folder, and ``quality``.
+        """
+        self._base_dir, self._policies = base_dir, policies or {}
 
     @property
     def base_dir(self) -> Path:
         """The folder that relative paths start from; the working folder until :meth:`bind` was called."""
         return self._base_dir or Path()
+
+    @property
+    def policies(self) -> Mapping[str, Policy]:
+        """What is done with rows that are wrong, by code, where it is not the default's."""
+        return self._policies or {}
 
     def key(self) -> str:
         """Value of the column ``source`` of ``market_data`` for this source: ``sample``, ``csv:<name>`` …"""

@@ -15,7 +15,10 @@ from framework.db import migrate
 from framework.db.pool import Pool
 
 #: Market data is not of the books: a replay reads what is there (trading-rules 1).
-SHARED = ("market_data", "market_data_version", "market_data_coverage", "corporate_actions", "instruments")
+SHARED = (
+    "market_data", "market_data_version", "market_data_coverage", "market_data_quarantine", "corporate_actions",
+    "instruments",
+)  # fmt: skip
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
