@@ -44,7 +44,7 @@ COMMANDS = {
     "portfolio": Command("framework.cli.portfolio:portfolio_app", "Portfolios: open, list."),
     "report": Command("framework.cli.report:report", "A portfolio from its live books, or a backtest's summary again."),
     "audit": Command("framework.cli.audit:audit", "Prove the books by replay; name the first wrong row."),
-    "data": Command("framework.cli.data:data_app", "Market data: backfill, coverage."),
+    "data": Command("framework.cli.verify:data_app", "Market data: backfill, coverage, verify."),
     "db": Command("framework.cli.db:db_app", "The database: upgrade, status, url, stop, backup, restore."),
 }
 
