@@ -17,6 +17,7 @@ from framework.data.ingest import BarIngestor, Watch, distinct
 from framework.data.quote_bars import QuoteIngestor, QuoteWatch
 from framework.data.rest import RestSource
 from framework.data.source import DataSource
+from framework.data.verify import Asked, Verified, verify
 from framework.db.database import Database, open_database
 from framework.db.market import CoveredBars, list_coverage
 from framework.db.pool import Pool
@@ -27,7 +28,7 @@ from framework.errors import UsageError
 from framework.ingest_run import Ingestor, IngestRun, Totals
 from framework.plan import Plan
 from framework.plugin_manager import PluginManager
-from framework.runs import Announce
+from framework.runs import Announce, Progress
 
 if TYPE_CHECKING:
     from framework.config.load import LoadedConfig
@@ -273,6 +274,37 @@ def coverage(database_url: str, source: str | None, tickers: Sequence[str], anno
     """What has been loaded: of all sources or one, of all tickers or some."""
     with _open(database_url, announce) as database:
         return run_threads({"coverage": lambda checkpoint: list_coverage(database.pool, source, tickers)})[0]
+
+
+def asked_of_config(loaded: LoadedConfig) -> Asked:
+    """The tickers of a config, its calendar and policies; not the pairs that it converts with, which keep other hours.
+
+    Raises:
+        EngineError: see :mod:`framework.errors`.
+    """
+    config = loaded.config
+    plan = Plan(loaded, PluginManager.load(loaded.plugin_dirs(), config.plugins))
+    return Asked(
+        plan.source.key(), plan.tickers, config.interval, config.calendar, config.quality, plan.source.currency
+    )
+
+
+def verified(database_url: str, asked: Asked, progress: Progress, announce: Announce) -> Verified:
+    """Check stored bars, on a thread, so that Ctrl-C reaches the caller.
+
+    Raises:
+        EngineError: see :mod:`framework.errors`.
+    """
+    with _open(database_url, announce) as database:
+
+        def work(checkpoint: Callable[[], None]) -> Verified:
+            def told(done: float, total: int) -> None:
+                progress("series", done, total)
+                checkpoint()
+
+            return verify(database.pool, asked, told)
+
+        return run_threads({"verify": work})[0]
 
 
 @contextmanager

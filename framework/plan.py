@@ -46,7 +46,7 @@ class Plan:
         with _at(loaded, "calendar"):
             check_calendar(config.calendar)
         self.source: DataSource = self._make("data source", config.data_source, ("data_source",))
-        self.source.bind(loaded.path.parent)
+        self.source.bind(loaded.path.parent, config.quality)
         self.broker: Broker = self._make("broker", config.broker, ("broker",))
         self.costs: Costs = self.broker.costs()
         self._config_hash = hashlib.sha256(json.dumps(loaded.resolved, sort_keys=True).encode()).hexdigest()

@@ -12,6 +12,7 @@ import typer
 from framework.cli.common import JsonOption, RunInterruptedError, SetOption, loaded_config, print_json
 from framework.cli.data_options import (
     CalendarOption,
+    ConfigArgument,
     DateOption,
     IntervalOption,
     ParamOption,
@@ -21,9 +22,11 @@ from framework.cli.data_options import (
     database_of,
     names_of,
     params_of,
+    policies_of,
 )
 from framework.cli.ingest import ingest
 from framework.cli.progress import Report, progress_bar
+from framework.cli.verify import verify
 from framework.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -32,10 +35,7 @@ if TYPE_CHECKING:
 
 data_app = typer.Typer(no_args_is_help=True, help="Market data: backfill, ingest, coverage, verify.")
 data_app.command()(ingest)
-
-ConfigArgument = Annotated[
-    Path | None, typer.Argument(metavar="[CONFIG]", help="A run config: its source, tickers, interval and database.")
-]
+data_app.command()(verify)
 
 
 @data_app.command()
@@ -48,6 +48,10 @@ def backfill(
     interval: IntervalOption = None,
     calendar: CalendarOption = None,
     param: ParamOption = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option("--policy", metavar="CODE=POLICY", help="With --source: what is done with bars that are wrong."),
+    ] = None,
     set_: SetOption = None,
     url: UrlOption = None,
     dry_run: Annotated[
@@ -81,10 +85,10 @@ def backfill(
     if (config is None) == (source is None):
         raise UsageError("name a config, or a data source: engine data backfill CONFIG | --source NAME --tickers A,B")
     if config is not None:
-        if tickers or interval or calendar or param or url:
+        if tickers or interval or calendar or param or policy or url:
             raise UsageError(
-                "--tickers, --interval, --calendar, --param and --url go with --source; a config says all of it itself "
-                "(--set changes it)"
+                "--tickers, --interval, --calendar, --param, --policy and --url go with --source; a config says all of "
+                "it itself (--set changes it)"
             )
         with loaded_config(config, set_) as loaded:
             work(order_of_config(loaded, first, last))
@@ -95,6 +99,7 @@ def backfill(
     if not tickers or first is None:
         raise UsageError("with --source, say what: --tickers A,B and --start YYYY-MM-DD")
     made, database = source_named(source, params_of(param)), database_of(url)
+    made.bind(Path(), policies_of(policy))
     try:
         work(Order(made, names_of(tickers), interval or "1d", calendar or "XNYS", first, last, database))
     except KeyboardInterrupt as interrupt:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from framework.errors import UsageError
+from framework.model.quality import Policy, check_policies
 
+ConfigArgument = Annotated[
+    Path | None, typer.Argument(metavar="[CONFIG]", help="A run config: its source, tickers, interval and database.")
+]
 SourceOption = Annotated[str | None, typer.Option("--source", metavar="NAME", help="A data source, such as fmp.")]
 TickersOption = Annotated[str | None, typer.Option("--tickers", metavar="A,B", help="Tickers, with commas.")]
 ParamOption = Annotated[
@@ -46,15 +51,31 @@ def names_of(tickers: str) -> tuple[str, ...]:
 
 
 def params_of(given: list[str] | None) -> dict[str, str]:
-    """What ``--param`` was given.
+    """What ``--param`` says.
 
     Raises:
         UsageError: one is not KEY=VALUE.
     """
+    return _pairs("--param", "KEY=VALUE", given)
+
+
+def policies_of(given: list[str] | None) -> dict[str, Policy]:
+    """What ``--policy`` says, by code.
+
+    Raises:
+        UsageError: a code is unknown, or cannot be treated so.
+    """
+    try:
+        return check_policies(_pairs("--policy", "CODE=POLICY", given))
+    except ValueError as error:
+        raise UsageError(f"--policy: {error}") from None
+
+
+def _pairs(option: str, form: str, given: list[str] | None) -> dict[str, str]:
     found = {}
     for text in given or ():
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise UsageError(f"--param was {text!r}; it has to be KEY=VALUE")
+            raise UsageError(f"{option} was {text!r}; it has to be {form}")
         found[name] = value
     return found

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
 from framework.model.cron import check_cron
+from framework.model.quality import Policy, check_policies
 from framework.model.timeline import SCHEDULES
 
 
@@ -57,6 +58,12 @@ def _schedule(value: str) -> str:
         raise ValueError(f"allowed: {', '.join(SCHEDULES)}, or cron text of five fields such as '30 15 * * 1-5'")
     check_cron(value)
     return " ".join(value.split())
+
+
+def _policies(value: Any) -> Any:
+    if isinstance(value, dict):
+        return check_policies({str(code): str(policy) for code, policy in value.items()})
+    return value
 
 
 def _named(value: Any) -> Any:
@@ -237,6 +244,8 @@ class RunConfig(Part):
     #: Only in mode paper; absent: the real time.
     clock: ClockSection | None = None
     engine: EngineSection = EngineSection()
+    #: What is done with bars that are wrong, by code: refuse, quarantine or warn.
+    quality: Annotated[dict[str, Policy], BeforeValidator(_policies)] = Field(default_factory=dict)
     #: Folders of drop-in plugins, relative to the config's own folder.
     plugin_dirs: tuple[str, ...] = ()
     #: Providers to import besides the bundled ones; absent: all that are installed.

@@ -119,7 +119,7 @@ def outside_sessions(calendar: str, interval: str, timestamps: Times) -> Mask:
     """
     if not len(timestamps):
         return np.zeros(0, dtype=np.bool_)
-    return ~_place(_around(calendar, timestamps), interval, timestamps)[1]
+    return ~place(_around(calendar, timestamps), interval, timestamps)[1]
 
 
 def timeline(calendar: str, interval: str, timestamps: Times, settle: timedelta = timedelta(0)) -> Timeline:
@@ -139,7 +139,7 @@ def timeline(calendar: str, interval: str, timestamps: Times, settle: timedelta 
         empty = np.empty(0, dtype="datetime64[D]")
         return Timeline(timestamps, timestamps, timestamps, empty, empty)
     known = _around(calendar, timestamps)
-    at, inside = _place(known, interval, timestamps)
+    at, inside = place(known, interval, timestamps)
     if not inside.all():
         bad = timestamps[~inside][0]
         raise DataError(f"the {interval} bar of {bad} UTC is outside every session of calendar {calendar}")
@@ -172,7 +172,7 @@ def ends(calendar: str | None, interval: str, timestamps: Times) -> Times:
     if calendar is None or not len(timestamps):
         return whole
     known = _around(calendar, timestamps)
-    at, inside = _place(known, interval, timestamps)
+    at, inside = place(known, interval, timestamps)
     return np.where(inside, np.minimum(known.closes[at], whole), whole)
 
 
@@ -219,8 +219,14 @@ def _bars_per_session(known: Sessions, interval: str) -> NDArray[np.int64]:
     return counts
 
 
-def _place(known: Sessions, interval: str, timestamps: Times) -> tuple[NDArray[np.intp], Mask]:
-    """Session index of each bar, and whether the bar is inside it (the index means nothing where it is not)."""
+def place(known: Sessions, interval: str, timestamps: Times) -> tuple[NDArray[np.intp], Mask]:
+    """Session index of each bar, and whether the bar is inside it (the index means nothing where it is not).
+
+    Args:
+        known: rising sessions, one at least.
+        interval: of the bars.
+        timestamps: shape ``(T,)``: starts of the bars.
+    """
     last = len(known.dates) - 1
     if interval == "1d":
         dates = timestamps.astype("datetime64[D]")

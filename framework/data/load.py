@@ -17,6 +17,7 @@ from framework.data.source import DataSource
 from framework.data.store import SETTLED_AFTER, Batch, Job, LoadReport
 from framework.db.market import Coverage, read_coverage
 from framework.db.pool import Pool
+from framework.db.quarantine import read_held
 from framework.db.retry import retry
 from framework.errors import DataError, SourceError
 from framework.model.bars import Bars
@@ -190,14 +191,16 @@ def _run(pool: Pool, reading: Reading, job: Job) -> Iterator[LoadReport]:
     source, interval = reading.source, reading.interval
     offered = source.bars(job.tickers, interval, job.start, job.end) if job.is_for_bars else Bars.joined([])
     _check_tickers(source, offered, job)
-    bars, found = check(offered, None if source.whole else _unasked(reading, offered, job))
+    unasked = None if source.whole else _unasked(reading, offered, job)
+    held = read_held(pool, source.key(), interval, job.tickers)
+    bars, found, left_out = check(offered, unasked, source.policies, held)
     del offered
     check_spacing(bars, interval)
     _check_usable(source, bars, found, job)
     actions = source.corporate_actions([ticker for ticker in job.tickers if ticker in job.due])
     for tickers, part in _parts(job.tickers, bars):
         own = tuple(action for action in actions if action.ticker in tickers)
-        batch = Batch(source, interval, job.of(tickers), part, found, own, reading.now)
+        batch = Batch(source, interval, job.of(tickers), part, found, left_out, own, reading.now)
         yield retry(partial(batch.store_in, pool))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -14,29 +14,12 @@ from numpy.typing import NDArray
 from framework.data.calendars import STEPS
 from framework.errors import DataError
 from framework.model.bars import Bars
+from framework.model.quality import MENDED, REFUSED, Policy, policy_of
 
 Mask = NDArray[np.bool_]
 
-#: What can be wrong with a row, in the order it is looked for; a row counts under the first that fits.
-REFUSED = {
-    "not asked for": "the bar lies outside the dates that were asked for, or may still change",
-    "absurd date": "the timestamp is missing or not in the years 1900 to 2100",
-    "missing price": "a price is missing or not a number",
-    "price not positive": "a price is zero or negative",
-    "price too large": "a price is 9.2 billion or more, which cannot be stored",
-    "high below low": "the high is below the low",
-    "outside range": "the open or close lies outside the bar's low and high",
-    "negative volume": "the volume is negative",
-    "volume too large": "the volume is over 4e18, which cannot be stored",
-    "duplicate": "the same bar again, with the same values",
-    "conflicting duplicate": "the same bar again, with other values; the first one is kept",
-}
-#: What is put right and said, for a row that is kept.
-MENDED = {
-    "widened": "the open or close lay a hair outside low and high; the range was widened to hold it",
-    "no volume": "the volume is missing; stored as 0",
-    "fractional volume": "the volume is not whole; stored rounded to whole shares",
-}
+#: Bars that go into quarantine, by code.
+LeftOut = tuple[tuple[str, Bars], ...]
 
 #: How far, relative to the price, open and close may lie outside the range before the row is refused.
 RANGE_TOLERANCE = 1e-3
@@ -143,14 +126,18 @@ def merged(reports: Iterable[QualityReport]) -> QualityReport:
 
 
 class _Findings:
-    """Counts and first examples by ticker, while a batch is looked through."""
+    """Counts and first examples by ticker, and what goes into quarantine, while a batch is looked through."""
 
-    def __init__(self) -> None:
+    def __init__(self, policies: Mapping[str, Policy]) -> None:
+        self._policies = policies
         self._counts: dict[str, Counter[str]] = {}
         self._examples: dict[str, list[Example]] = {}
+        self._left_out: list[tuple[str, Bars]] = []
 
     def add(self, code: str, bars: Bars, rows: NDArray[np.intp], kept: NDArray[np.intp] | None = None) -> None:
         """Note ``rows``; ``kept``: of each of them, the row that stays in its place."""
+        if len(rows) and code in REFUSED and policy_of(self._policies, code) == "quarantine":
+            self._left_out.append((code, bars.take(rows)))
         for ticker, own in _by_ticker(bars, rows):
             self._counts.setdefault(ticker, Counter())[code] += len(own)
             examples = self._examples.setdefault(ticker, [])
@@ -158,6 +145,10 @@ class _Findings:
                 row = int(rows[at])
                 values = _values(code, bars, row) if kept is None else _difference(bars, int(kept[at]), row)
                 examples.append(Example(code, ticker, _moment(bars, row), values))
+
+    def left_out(self) -> LeftOut:
+        """What goes into quarantine."""
+        return tuple(self._left_out)
 
     def reports(self, bars: Bars) -> dict[str, QualityReport]:
         """What was found of each ticker that has a row, in order of the tickers of ``bars``."""
@@ -179,26 +170,56 @@ def _by_ticker(bars: Bars, rows: NDArray[np.intp]) -> Iterator[tuple[str, NDArra
         yield bars.tickers[codes[own[0]]], own
 
 
-def check(bars: Bars, unasked: Mask | None = None) -> tuple[Bars, dict[str, QualityReport]]:
+def check(
+    bars: Bars,
+    unasked: Mask | None = None,
+    policies: Mapping[str, Policy] | None = None,
+    held: Sequence[tuple[str, Bars]] = (),
+) -> tuple[Bars, dict[str, QualityReport], LeftOut]:
     """Sort out what cannot be stored.
+
+    Each row is judged by itself and its duplicates, so that nothing depends on where batches are cut; what shows only
+    beside other bars is for :func:`framework.data.verify.verify`.
 
     Args:
         bars: as the source gave them, in any order.
         unasked: shape ``(K,)``: bars that nobody has asked for.
+        policies: by code, where it is not the default's.
+        held: what checks have put into quarantine, by code; it stays there until its values change.
 
     Returns:
-        (the accepted bars by ticker and time, one per key; what was found of each ticker that has a row).
+        (the accepted bars by ticker and time, one per key; what was found of each ticker that has a row; what goes into
+        quarantine).
     """
-    findings = _Findings()
+    findings = _Findings(policies or {})
     refused = np.zeros(len(bars), dtype=np.bool_)
     wrong = {} if unasked is None else {"not asked for": unasked}
     for code, mask in (wrong | _implausible(bars)).items():
         findings.add(code, bars, np.flatnonzero(mask & ~refused))
         refused |= mask
+    stayed: list[tuple[str, Bars]] = []
+    for code, known in held:
+        rows = np.flatnonzero(_same(bars, known) & ~refused)
+        findings.add("in quarantine", bars, rows)
+        stayed.append((code, bars.take(rows)))
+        refused[rows] = True
     kept = bars.take(~refused) if refused.any() else bars
     kept = _first_of_each(kept, findings)
     kept = _mended(kept, findings)
-    return kept, findings.reports(bars)
+    return kept, findings.reports(bars), (*findings.left_out(), *stayed)
+
+
+def _same(bars: Bars, known: Bars) -> Mask:
+    """Which bars have the key and, as they would be stored, the values of a bar of ``known``, which are few."""
+    there = {(known.tickers[known.code[row]], known.timestamps[row]): row for row in range(len(known))}
+    same = np.zeros(len(bars), dtype=np.bool_)
+    for row in np.flatnonzero(np.isin(bars.timestamps, known.timestamps)):
+        at = there.get((bars.tickers[bars.code[row]], bars.timestamps[row]))
+        same[row] = at is not None and all(
+            abs(getattr(bars, name)[row] - getattr(known, name)[at]) <= 1e-12 * getattr(known, name)[at] + 1e-9
+            for name in _PRICES
+        )
+    return same
 
 
 def check_spacing(bars: Bars, interval: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from framework.errors import SourceError
 from framework.model.bars import Bars, CorporateAction
 from framework.model.panel import Floats, Times
+from framework.model.quality import Policy
 from framework.model.quotes import Instrument, Quotes
 from framework.trading.plugin import Plugin
 
@@ -36,10 +37,14 @@ class DataSource(Plugin):
     requests_for_actions: ClassVar[int] = 0
 
     _base_dir: Path | None = None
+    _policies: Mapping[str, Policy] | None = None
 
-    def bind(self, base_dir: Path) -> None:
-        """Tell the source which folder its relative paths start from: the run config's."""
-        self._base_dir = base_dir
+    def bind(self, base_dir: Path, policies: Mapping[str, Policy] | None = None) -> None:
+        """Tell the source which folder its relative paths start from, and what is done with rows that are wrong.
+
+        Both are the run config's: its own folder, and ``quality``.
+        """
+        self._base_dir, self._policies = base_dir, policies or {}
 
     def requests_for(self, interval: str, start: date, end: date) -> int:
         """How many requests to an API the bars of one ticker take; none where there is no API."""
@@ -57,6 +62,11 @@ class DataSource(Plugin):
     def base_dir(self) -> Path:
         """The folder that relative paths start from; the working folder until :meth:`bind` was called."""
         return self._base_dir or Path()
+
+    @property
+    def policies(self) -> Mapping[str, Policy]:
+        """What is done with rows that are wrong, by code, where it is not the default's."""
+        return self._policies or {}
 
     def key(self) -> str:
         """Value of the column ``source`` of ``market_data`` for this source: ``sample``, ``csv:<name>`` …"""

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
-from framework.data.quality import QualityReport
+from framework.data.quality import LeftOut, QualityReport
 from framework.data.source import DataSource
 from framework.db.bars import write_bars
 from framework.db.market import Coverage, read_coverage, write_corporate_actions, write_coverage
 from framework.db.pool import Pool
+from framework.db.quarantine import keep
 from framework.db.queries import execute
 from framework.db.types import Connection
 from framework.model.bars import Bars, CorporateAction
@@ -113,6 +114,7 @@ class Batch:
         job: that was asked.
         bars: that were accepted.
         found: what was wrong with others, by ticker.
+        left_out: bars that go into quarantine, of these and other tickers.
         actions: splits and dividends of the tickers that were due.
         now: aware.
     """
@@ -122,6 +124,7 @@ class Batch:
     job: Job
     bars: Bars
     found: Mapping[str, QualityReport]
+    left_out: LeftOut
     actions: tuple[CorporateAction, ...]
     now: datetime
 
@@ -136,6 +139,7 @@ class Batch:
         # A file is the whole truth about its tickers.
         complete = tickers if self.source.whole else ()
         written = write_bars(connection, key, self.interval, self.bars, complete=complete)
+        keep(connection, key, self.interval, tickers, self.left_out, self.source.whole)
         counts = written.inserted, written.identical, written.corrected, written.removed
         report = LoadReport(key, tickers, *counts, corrections=tuple(map(str, written.examples)))
         # The source states all that it knows: an action that it no longer has is gone.

@@ -20,6 +20,7 @@ SHARED = (
     "market_data_version",
     "market_data_coverage",
     "market_data_corrections",
+    "market_data_quarantine",
     "corporate_actions",
     "instruments",
 )

@@ -444,3 +444,25 @@ def test_any_single_value_is_taken_or_refused_with_its_place(
     except (ConfigError, NotBuiltYet) as error:
         answer = str(error)
     assert all(line.startswith(("--set", "…", str(path))) for line in answer.splitlines())
+
+
+def test_what_is_done_with_wrong_bars_is_set_by_code(write: Write) -> None:
+    config = loaded(write(MINIMAL + "quality: {spike: quarantine, price not positive: refuse}\n")).config
+    assert config.quality == {"spike": "quarantine", "price not positive": "refuse"}
+    assert loaded(write(MINIMAL), "quality.stale=refuse").config.quality == {"stale": "refuse"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{spyke: warn}", "there is no code 'spyke'; did you mean 'spike'?"),
+        ("{spike: drop}", "'spike' cannot be 'drop'; allowed: warn or quarantine or refuse"),
+        ("{missing session: refuse}", "'missing session' cannot be 'refuse'; allowed: warn"),
+        ("[spike]", "quality: was ['spike']; allowed: a mapping"),
+        ("{1: 2}", "there is no code '1'"),
+    ],
+)
+def test_a_policy_that_cannot_be_is_refused_with_what_can(write: Write, text: str, said: str) -> None:
+    answer = refused(write(MINIMAL + f"quality: {text}\n"))
+    assert "c.yaml:11: quality: " in answer
+    assert said in answer

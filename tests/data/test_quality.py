@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from framework.data import quality
-from framework.data.quality import MENDED, REFUSED, QualityReport, check_spacing, merged
+from framework.data.quality import QualityReport, check_spacing, merged
 from framework.errors import DataError
 from framework.model.bars import Bars
+from framework.model.quality import MENDED, REFUSED
 
 DAY = np.timedelta64(86400_000_000, "us")
 
@@ -24,7 +25,7 @@ def bars(*rows, tickers=("AAA", "BBB")):
 
 def check(given):
     """The kept bars, and what was found of all tickers together."""
-    kept, found = quality.check(given)
+    kept, found, _ = quality.check(given)
     return kept, merged(found.values())
 
 
@@ -110,7 +111,7 @@ def test_a_conflicting_duplicate_is_shown_against_the_bar_that_stays():
 
 def test_what_is_found_is_told_by_ticker():
     rows = [(0, 1, -1, 1, 1, 1, 1), (1, 1, 1, 1, 1, 1, 0.5), GOOD, (1, 2, -1, 1, 1, 1, 1), (1, 3, 1, 1, 1, 1, 1)]
-    _, found = quality.check(bars(*rows, tickers=("AAA", "BBB", "CCC")))
+    _, found, _ = quality.check(bars(*rows, tickers=("AAA", "BBB", "CCC")))
     assert {ticker: (report.rows, report.counts) for ticker, report in found.items()} == {
         "AAA": (2, {"price not positive": 1}),
         "BBB": (3, {"price not positive": 1, "fractional volume": 1}),
@@ -122,7 +123,7 @@ def test_a_report_survives_being_stored():
     given = bars(GOOD, (0, 2, -1, 1, 1, 1, 1), (0, 3, 10, 12, 9, 11, 1.5), GOOD, (0, 1, 1, 1, 1, 1, 1))
     stamps = given.timestamps.copy()
     stamps[1] = np.datetime64("NaT", "us")
-    _, found = quality.check(replace(given, timestamps=stamps))
+    _, found, _ = quality.check(replace(given, timestamps=stamps))
     report = found["AAA"]
     assert len(report.counts) == len(report.examples) == 4
     assert QualityReport.of("AAA", json.loads(json.dumps(report.stored()))) == report

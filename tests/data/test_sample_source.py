@@ -41,7 +41,7 @@ def test_bars_are_the_file_as_traded(frame):
 
 def test_every_row_is_accepted_and_lies_in_a_session():
     bars = everything(Sample().tickers())
-    kept, found = check(bars)
+    kept, found, _ = check(bars)
     report = merged(found.values())
     assert len(kept) == len(bars) == report.rows == 12154
     assert report.lines() == []
