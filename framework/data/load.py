@@ -197,10 +197,12 @@ def _run(pool: Pool, reading: Reading, job: Job) -> Iterator[LoadReport]:
     del offered
     check_spacing(bars, interval)
     _check_usable(source, bars, found, job)
-    actions = source.corporate_actions([ticker for ticker in job.tickers if ticker in job.due])
+    due = [ticker for ticker in job.tickers if ticker in job.due]
+    actions, instruments = source.corporate_actions(due), [source.instrument(ticker) for ticker in due]
     for tickers, part in _parts(job.tickers, bars):
         own = tuple(action for action in actions if action.ticker in tickers)
-        batch = Batch(source, interval, job.of(tickers), part, found, left_out, own, reading.now)
+        facts = tuple(each for each in instruments if each.ticker in tickers)
+        batch = Batch(source, interval, job.of(tickers), part, found, left_out, own, facts, reading.now)
         yield retry(partial(batch.store_in, pool))
 
 

@@ -9,12 +9,19 @@ from datetime import date, datetime, timedelta
 from framework.data.quality import LeftOut, QualityReport
 from framework.data.source import DataSource
 from framework.db.bars import write_bars
-from framework.db.market import Coverage, read_coverage, write_corporate_actions, write_coverage
+from framework.db.market import (
+    Coverage,
+    read_coverage,
+    write_corporate_actions,
+    write_coverage,
+    write_instruments,
+)
 from framework.db.pool import Pool
 from framework.db.quarantine import keep
 from framework.db.queries import execute
 from framework.db.types import Connection
 from framework.model.bars import Bars, CorporateAction
+from framework.model.quotes import Instrument
 
 #: A session that a source does not have so long after it does not come any more.
 SETTLED_AFTER = timedelta(days=7)
@@ -88,8 +95,8 @@ class Job:
     Attributes:
         tickers: whose bars.
         start, end: exchange dates, both included.
-        due: those whose splits and dividends were asked for.
-        is_for_bars: or for splits and dividends only.
+        due: those whose splits and dividends were asked for, and what they are.
+        is_for_bars: or for this only.
         is_running: the session is not over: its bars are stored, and asked for again when it is.
     """
 
@@ -116,6 +123,7 @@ class Batch:
         found: what was wrong with others, by ticker.
         left_out: bars that go into quarantine, of these and other tickers.
         actions: splits and dividends of the tickers that were due.
+        instruments: currency and exchange of these.
         now: aware.
     """
 
@@ -126,6 +134,7 @@ class Batch:
     found: Mapping[str, QualityReport]
     left_out: LeftOut
     actions: tuple[CorporateAction, ...]
+    instruments: tuple[Instrument, ...]
     now: datetime
 
     def store_in(self, pool: Pool) -> LoadReport:
@@ -145,6 +154,7 @@ class Batch:
         # The source states all that it knows: an action that it no longer has is gone.
         execute(connection, "delete_corporate_actions", {"source": key, "tickers": sorted(self.job.due)})
         write_corporate_actions(connection, key, self.actions)
+        write_instruments(connection, self.instruments)
         covered = [] if self.job.is_running else [self._coverage(ticker, known.get(ticker)) for ticker in tickers]
         write_coverage(connection, key, self.interval, [each for each in covered if each is not None])
         return report

@@ -13,6 +13,7 @@ from framework.db.pool import Pool
 from framework.db.queries import execute, fetch_all
 from framework.db.types import Connection
 from framework.model.bars import CorporateAction
+from framework.model.quotes import Instrument
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,14 @@ def read_corporate_actions(connection: Connection, source: str, tickers: Sequenc
     """Splits and dividends of some tickers, in order of ticker, ex-date, kind."""
     asked = {"source": source, "tickers": list(tickers)}
     return tuple(CorporateAction(*row) for row in fetch_all(connection, "read_corporate_actions", asked))
+
+
+def write_instruments(connection: Connection, instruments: Sequence[Instrument]) -> None:
+    """Keep what a source says of some tickers; of one that is there, what is stated stays."""
+    columns = ("tickers", "currencies", "exchanges")
+    rows = [(each.ticker, each.currency, each.exchange and each.exchange[:16]) for each in instruments]
+    values = [list(column) for column in zip(*rows, strict=True)] or [[], [], []]
+    execute(connection, "write_instruments", dict(zip(columns, values, strict=True)))
 
 
 def write_corporate_actions(connection: Connection, source: str, actions: Sequence[CorporateAction]) -> int:

@@ -124,6 +124,14 @@ def test_splits_and_dividends_are_asked_for_once_a_day_while_new_ones_matter(poo
     assert api.actions_of == []
 
 
+def test_what_a_ticker_is_traded_in_is_kept_and_what_was_stated_stays(pool):
+    with pool.connection() as connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO instruments (ticker, currency, exchange) VALUES ('A', 'GBP', 'XLON')")
+        run(pool, Api(), ["A", "B"], "1d", date(2024, 1, 2))
+        cursor.execute("SELECT ticker, currency, exchange FROM instruments ORDER BY ticker")
+        assert cursor.fetchall() == [("A", "GBP", "XLON"), ("B", "USD", None)]
+
+
 def test_again_corrects_what_has_changed(pool):
     run(pool, Api(), ["A"], "1d", date(2024, 1, 2), date(2024, 2, 1))
     changed = Api(price=11.0)
