@@ -190,15 +190,15 @@ def test_a_backfill_in_a_storm_ends_as_an_undisturbed_one(place, report):
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["FMP", "PostgreSQL"])
 def test_a_backfill_whose_other_side_stays_away_says_so_and_goes_on_when_told_to(place, report, what):
-    goes, comes = {
-        "FMP": (place.fmp.stop, place.fmp.start),
-        "PostgreSQL": (place.server.stop, place.server.start),
+    goes, comes, why = {
+        "FMP": (place.fmp.stop, place.fmp.start, "cannot be reached"),
+        "PostgreSQL": (place.server.stop, place.server.start, "cannot connect to the database"),
     }[what]
     with place.database("away") as database:
         arguments = place.arguments(database, WORK[0], patience=3)
         storm = place.storm(Blow(4.0, lambda _: goes()))
         status, said = storm.live(*arguments)
-        failures = [said] if status != 1 or what not in said or unbearable(status, said) else []
+        failures = [said] if status != 1 or why not in said or unbearable(status, said) else []
         comes()
         status, said = storm.live(*arguments)
         failures += [said] if status else []
