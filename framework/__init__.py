@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from framework.hookspecs import hookimpl
     from framework.model.bars import Bars, CorporateAction
     from framework.model.money import Number
-    from framework.model.panel import Floats, Panel
+    from framework.model.panel import Floats, Panel, Times
+    from framework.model.quotes import Instrument, Quote, Quotes
     from framework.trading import indicators
     from framework.trading.broker import Broker, BrokerAccount, BrokerOrder, Exchange, Execution, Report, Ticket
     from framework.trading.context import Context, SetupContext
@@ -61,6 +62,7 @@ _HOME = {
     "Ge": "annotated_types",
     "Gt": "annotated_types",
     "Indicator": "framework.trading.indicator",
+    "Instrument": "framework.model.quotes",
     "Le": "annotated_types",
     "Lt": "annotated_types",
     "Number": "framework.model.money",
@@ -68,6 +70,8 @@ _HOME = {
     "Panel": "framework.model.panel",
     "Plugin": "framework.trading.plugin",
     "Proposal": "framework.trading.proposal",
+    "Quote": "framework.model.quotes",
+    "Quotes": "framework.model.quotes",
     "Report": "framework.trading.broker",
     "RestSource": "framework.data.rest",
     "RiskRule": "framework.trading.risk",
@@ -80,6 +84,7 @@ _HOME = {
     "StrategyError": "framework.errors",
     "TickerUnavailable": "framework.errors",
     "Ticket": "framework.trading.broker",
+    "Times": "framework.model.panel",
     "hookimpl": "framework.hookspecs",
     "indicators": "framework.trading",
     "larger": "framework.trading.costs",
@@ -108,6 +113,7 @@ __all__ = [
     "Ge",
     "Gt",
     "Indicator",
+    "Instrument",
     "Le",
     "Lt",
     "Number",
@@ -115,6 +121,8 @@ __all__ = [
     "Panel",
     "Plugin",
     "Proposal",
+    "Quote",
+    "Quotes",
     "Report",
     "RestSource",
     "RiskRule",
@@ -127,6 +135,7 @@ __all__ = [
     "StrategyError",
     "TickerUnavailable",
     "Ticket",
+    "Times",
     "hookimpl",
     "indicators",
     "larger",

@@ -104,9 +104,13 @@ class RestSource(DataSource):
         """See :meth:`DataSource.bars`."""
         if interval not in self.spans:
             raise SourceError(f"{self._name} has no {interval} bars; it has {', '.join(self.spans)}")
-        asks = [(ticker, *span) for ticker in tickers for span in spans_of(start, end, self.spans[interval])]
+        asks = [(ticker, *span) for ticker in tickers for span in self.parts(interval, start, end)]
         parts = self._in_parallel(lambda ask: self.fetch(ask[0], interval, ask[1], ask[2]), asks)
         return Bars.joined(parts)
+
+    def parts(self, interval: str, start: date, end: date) -> Iterator[tuple[date, date]]:
+        """A range in parts of as many days as :attr:`spans` says, oldest first; both ends included."""
+        return spans_of(start, end, self.spans[interval])
 
     def corporate_actions(self, tickers: Sequence[str]) -> tuple[CorporateAction, ...]:
         """See :meth:`DataSource.corporate_actions`."""

@@ -9,6 +9,8 @@ from typing import ClassVar, Literal
 
 from framework.errors import SourceError
 from framework.model.bars import Bars, CorporateAction
+from framework.model.panel import Floats, Times
+from framework.model.quotes import Instrument, Quotes
 from framework.trading.plugin import Plugin
 
 
@@ -62,6 +64,10 @@ class DataSource(Plugin):
         """
         return "USD"
 
+    def instrument(self, ticker: str) -> Instrument:
+        """Currency and exchange of a ticker; by default :meth:`currency` alone."""
+        return Instrument(ticker, self.currency(ticker))
+
     def batches(self, tickers: Sequence[str]) -> tuple[tuple[str, ...], ...]:
         """``tickers`` in the groups in which they are best asked for: each is one call of :meth:`bars`."""
         size = self.batch_size
@@ -80,6 +86,30 @@ class DataSource(Plugin):
     def corporate_actions(self, tickers: Sequence[str]) -> tuple[CorporateAction, ...]:
         """Splits and dividends of ``tickers``, all that the source knows."""
         return ()
+
+    def adjusted_closes(self, ticker: str, start: date, end: date) -> tuple[Times, Floats] | None:
+        """The source's own closes, adjusted for splits and dividends as of any later date: a check of our adjustment.
+
+        Returns:
+            (exchange dates, ``datetime64[D]``, rising; closes), each of shape ``(K,)``; ``None``: it has none.
+        """
+        return None
+
+    def quotes(self, tickers: Sequence[str]) -> Quotes:
+        """The last prices of ``tickers``, in as few requests as the source can; asked for every few seconds.
+
+        Raises:
+            SourceError: the source has no quotes, or cannot be read.
+        """
+        raise SourceError(f"data source {self.key()} has no quotes; use its bars, or another source")
+
+    def exchange_quotes(self, exchange: str) -> Quotes:
+        """The last prices of everything on an exchange, as the source names it, in one request.
+
+        Raises:
+            SourceError: the source has no quotes of whole exchanges, or knows no such exchange.
+        """
+        raise SourceError(f"data source {self.key()} has no quotes of whole exchanges; name the tickers instead")
 
     def content_hash(self, ticker: str, interval: str) -> str | None:
         """For files: a hash of what holds this ticker, so that a changed file is read again; ``None``: not a file."""

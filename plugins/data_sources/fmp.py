@@ -3,42 +3,53 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, timedelta
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from itertools import pairwise
 from typing import Any, ClassVar
+
+import numpy as np
 
 from framework import (
     Bars,
     ConfigError,
     CorporateAction,
     DataSource,
+    Floats,
+    Instrument,
+    Quote,
+    Quotes,
     RestSource,
     SourceError,
     SourceUnavailable,
     TickerUnavailable,
+    Times,
     hookimpl,
 )
 
-#: More rows than this are never in one answer; the oldest are dropped without a word.
-_MOST_ROWS = 5000
 #: Our names of intervals, and those of the API.
 _INTRADAY = {"1min": "1min", "5min": "5min", "15min": "15min", "30min": "30min", "1h": "1hour", "4h": "4hour"}
+#: Days as traded: whatever the names of the fields say, this series is not adjusted at all.
+_EOD = "non-split-adjusted"
 _EOD_FIELDS = {"open": "adjOpen", "high": "adjHigh", "low": "adjLow", "close": "adjClose"}
 #: Intraday times are this zone's wall clock, for FX and crypto too.
 _ZONE = "America/New_York"
 #: When the day of currencies begins there.
 _EVENING = "17:00:00"
 _MINUTE_LIMIT_SECONDS = 20.0
+#: Tickers in one request for quotes; no limit is known, but a URL should stay short.
+_QUOTES_AT_ONCE = 100
 
 _AMERICAN = re.compile(r"[A-Z]{1,5}(-[A-Z]{1,2})?")
 _PAIR = re.compile(r"[A-Z]{6}")
 
 
 class Fmp(RestSource):
-    """End-of-day and intraday bars as traded, dividends, splits and currencies of Financial Modeling Prep.
+    """Bars as traded, quotes, dividends, splits and currencies of Financial Modeling Prep.
 
     The key comes from ``api_key`` or, where that is left out, from the environment variable ``FMP_API_KEY``.
     """
@@ -47,7 +58,7 @@ class Fmp(RestSource):
     base_url: str = "https://financialmodelingprep.com/stable"
 
     #: Longer ranges are cut to their newest part by the API. Of its windows of days, the first is asked for in vain: it
-    #: may lack its first bar. 15 years of sessions are below the limit of rows.
+    #: may lack its first bar. Of days, the newest 5,000 are answered: less than 13 years of crypto, which never rests.
     spans: ClassVar[Mapping[str, int]] = {
         "1min": 2,
         "5min": 9,
@@ -55,7 +66,7 @@ class Fmp(RestSource):
         "30min": 29,
         "1h": 89,
         "4h": 179,
-        "1d": 15 * 365,
+        "1d": 13 * 365,
     }
 
     def check(self) -> None:
@@ -63,8 +74,8 @@ class Fmp(RestSource):
         self.api_key = self.api_key or os.environ.get("FMP_API_KEY", "")
         if not self.api_key:
             raise ConfigError("data source fmp: there is no API key; set FMP_API_KEY, or params: {api_key: ${…}}")
-        #: Currency by ticker, of those that were asked for.
-        self._known: dict[str, str] = {}
+        #: Those that were asked for.
+        self._known: dict[str, Instrument] = {}
 
     def key(self) -> str:
         """``fmp``."""
@@ -80,6 +91,7 @@ class Fmp(RestSource):
 
     def problem(self, status: int, text: str) -> SourceError | None:
         """What the API's refusals mean, and what to do."""
+        text = text.replace(self.api_key, "…")  # some servers repeat what they were asked
         said = _error_message(text)
         if status == 429 or "Limit Reach" in said:
             return SourceUnavailable(
@@ -89,10 +101,8 @@ class Fmp(RestSource):
             )
         if status == 401 or "Invalid API KEY" in said:
             raise ConfigError("FMP does not know this API key; check FMP_API_KEY (or params.api_key) for typing errors")
-        if status == 402 and "symbol" in said:
-            return TickerUnavailable("the plan of this FMP key does not include it; leave it out or take a larger plan")
         if status == 402:
-            return SourceError("the plan of this FMP key does not include this kind of data; take a larger plan")
+            return _not_in_plan(said)
         if status == 403:
             return SourceError(
                 "FMP refused the request (HTTP 403): the key is blocked, or base_url is of the old API; "
@@ -102,14 +112,17 @@ class Fmp(RestSource):
             return SourceError(f"FMP has no such address (HTTP 404) below {self.base_url}; check base_url")
         if status < 400 and said:
             return SourceError(f"FMP answered with an error: {said[:200]}")
+        if status < 400 and not text.strip():
+            return SourceUnavailable("FMP gave an empty answer")
         return super().problem(status, text)
 
     def fetch(self, ticker: str, interval: str, start: date, end: date) -> Bars:
         """Bars of at most the days of :attr:`spans`, as traded."""
-        rows = self._daily(ticker, start, end) if interval == "1d" else self._intraday(ticker, interval, start, end)
+        is_daily = interval == "1d"
+        rows = self._daily(_EOD, ticker, start, end) if is_daily else self._intraday(ticker, interval, start, end)
         if not rows:
             self._require(ticker)  # an unknown one has no bars either
-        if interval == "1d":
+        if is_daily:
             return self.bars_of(ticker, rows, fields=_EOD_FIELDS)
         return self.bars_of(ticker, rows, timezone=_ZONE)
 
@@ -135,14 +148,53 @@ class Fmp(RestSource):
         Raises:
             TickerUnavailable: the API knows no such ticker.
         """
+        return self.instrument(ticker).currency
+
+    def instrument(self, ticker: str) -> Instrument:
+        """Currency and exchange; of Americans no exchange, as they are not asked for.
+
+        Raises:
+            TickerUnavailable: the API knows no such ticker.
+        """
         if _AMERICAN.fullmatch(ticker):
-            return "USD"
+            return Instrument(ticker, "USD")
         if _PAIR.fullmatch(ticker):
-            return ticker[-3:]
+            return Instrument(ticker, ticker[-3:])
         return self._require(ticker)
 
-    def _require(self, ticker: str) -> str:
-        """The currency of a ticker as the API states it, asked for once; USD where it states none.
+    def adjusted_closes(self, ticker: str, start: date, end: date) -> tuple[Times, Floats]:
+        """See :meth:`DataSource.adjusted_closes`: adjusted as of today, rounded as the API likes."""
+        found: dict[date, float] = {}
+        for first, last in self.parts("1d", start, end):
+            for row in self._daily("dividend-adjusted", ticker, first, last):
+                if row.get("adjClose") is not None:
+                    found[_day(row, ticker)] = float(_positive(row, "adjClose", ticker))
+        days = sorted(found)
+        return np.array(days, "datetime64[D]"), np.array([found[day] for day in days], np.float64)
+
+    def quotes(self, tickers: Sequence[str]) -> Quotes:
+        """See :meth:`DataSource.quotes`: a hundred tickers to a request."""
+        wanted = tuple(dict.fromkeys(tickers))
+        if len(wanted) == 1:
+            try:
+                return _quotes(self._rows("quote", symbol=wanted[0]), wanted)
+            except TickerUnavailable as error:
+                return Quotes({}, {wanted[0]: str(error)})
+        parts = [wanted[at : at + _QUOTES_AT_ONCE] for at in range(0, len(wanted), _QUOTES_AT_ONCE)]
+        answers = self._in_parallel(lambda part: self._rows("batch-quote", symbols=",".join(part)), parts)
+        return _quotes([row for rows in answers for row in rows], wanted)
+
+    def exchange_quotes(self, exchange: str) -> Quotes:
+        """See :meth:`DataSource.exchange_quotes`: ``NASDAQ``, ``NYSE`` …"""
+        rows = self._rows("batch-exchange-quote", exchange=exchange, short="false")
+        if not rows:
+            raise SourceError(
+                f"FMP has no quotes of an exchange {exchange!r}; its names are such as NASDAQ, NYSE, AMEX"
+            )
+        return _quotes(rows)
+
+    def _require(self, ticker: str) -> Instrument:
+        """What the API states of a ticker, asked for once; USD where it states no currency.
 
         Raises:
             TickerUnavailable: it knows no such ticker.
@@ -152,21 +204,14 @@ class Fmp(RestSource):
             if not found:
                 hint = f"; class shares are written with a hyphen: {ticker.replace('.', '-')}" if "." in ticker else ""
                 raise TickerUnavailable(f"FMP knows no ticker {ticker!r}{hint}")
-            self._known[ticker] = str(found[0].get("currency") or "USD")
+            exchange = found[0].get("exchange")
+            self._known[ticker] = Instrument(ticker, str(found[0].get("currency") or "USD"), exchange or None)
         return self._known[ticker]
 
-    def _daily(self, ticker: str, start: date, end: date) -> Sequence[Mapping[str, Any]]:
+    def _daily(self, kind: str, ticker: str, start: date, end: date) -> Sequence[Mapping[str, Any]]:
         """Rows, oldest first."""
-        rows: list[Mapping[str, Any]] = []
-        last = end
-        while True:
-            path = "historical-price-eod/non-split-adjusted"
-            page = self._rows(path, symbol=ticker, **{"from": start.isoformat(), "to": last.isoformat()})
-            rows += page
-            oldest = min((_day(row, ticker) for row in page), default=start)
-            if len(page) < _MOST_ROWS or oldest <= start:
-                return rows[::-1]
-            last = oldest - timedelta(days=1)
+        asked = {"symbol": ticker, "from": start.isoformat(), "to": end.isoformat()}
+        return _once(self._rows(f"historical-price-eod/{kind}", **asked)[::-1])
 
     def _intraday(self, ticker: str, interval: str, start: date, end: date) -> Sequence[Mapping[str, Any]]:
         """Rows, oldest first; from the evening before ``start`` on, when a day of currencies and crypto begins."""
@@ -174,15 +219,16 @@ class Fmp(RestSource):
         asked = {"symbol": ticker, "from": before, "to": end.isoformat(), "nonadjusted": "true"}
         rows = self._rows(f"historical-chart/{_INTRADAY[interval]}", **asked)
         first, last = f"{before} {_EVENING}", f"{end.isoformat()} 99"
-        return [row for row in rows[::-1] if first <= str(row.get("date")) < last]
+        return _once(row for row in rows[::-1] if first <= str(row.get("date")) < last)
 
     def _rows(self, path: str, **params: str) -> Sequence[Mapping[str, Any]]:
         try:
             rows = self.get(path, **params)
         except TickerUnavailable as error:
-            raise TickerUnavailable(f"{params['symbol']}: {error}") from error
+            raise TickerUnavailable(f"{params.get('symbol', path)}: {error}") from error
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise SourceError(f"FMP answered {path} of {params.get('symbol')} with something else than a list of rows")
+            what = params.get("symbol", "several tickers")
+            raise SourceError(f"FMP answered {path} of {what} with something else than a list of rows")
         return rows
 
 
@@ -195,6 +241,49 @@ def _error_message(text: str) -> str:
     except ValueError:
         return " ".join(text.split())
     return str(document.get("Error Message", document)) if isinstance(document, dict) else ""
+
+
+def _not_in_plan(said: str) -> SourceError:
+    """What the three bodies of HTTP 402 mean."""
+    if "'symbol" in said:
+        return TickerUnavailable("the plan of this FMP key does not include it; leave it out or take a larger plan")
+    if "Query Parameter" in said:
+        return SourceError(
+            "the plan of this FMP key does not allow a value in the request; take a larger plan. "
+            f"FMP says: {said[:200]}"
+        )
+    return SourceError("the plan of this FMP key does not include this kind of data; take a larger plan")
+
+
+def _once(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Rows without those that repeat the one before: in the hour that comes twice, they would end summer early."""
+    found = list(rows)
+    return found[:1] + [row for before, row in pairwise(found) if row != before]
+
+
+def _quotes(rows: Iterable[Mapping[str, Any]], wanted: Sequence[str] = ()) -> Quotes:
+    """Usable quotes by ticker, never by place: the API drops what it does not know. None wanted: all."""
+    found: dict[str, Quote] = {}
+    missing = dict.fromkeys(wanted, "FMP gave no quote of it")
+    for row in rows:
+        ticker = str(row.get("symbol"))
+        if wanted and ticker not in missing:
+            continue
+        try:
+            found[ticker] = _quote(ticker, row)
+        except (KeyError, TypeError, ValueError, OverflowError, OSError):
+            shown = {name: row.get(name) for name in ("price", "volume", "timestamp")}
+            missing[ticker] = f"FMP gave a quote of it that cannot be used: {shown}"
+    return Quotes(found, {ticker: why for ticker, why in missing.items() if ticker not in found})
+
+
+def _quote(ticker: str, row: Mapping[str, Any]) -> Quote:
+    price = float(row["price"])
+    volume = math.nan if row.get("volume") is None else float(row["volume"])
+    time = datetime.fromtimestamp(int(row["timestamp"]), UTC)
+    if not 0 < price < math.inf or volume < 0 or math.isinf(volume) or time.year < 1990:
+        raise ValueError(ticker)
+    return Quote(ticker, price, volume, time)
 
 
 def _day(row: Mapping[str, Any], ticker: str) -> date:

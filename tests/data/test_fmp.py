@@ -13,8 +13,6 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from pathlib import Path
-from urllib.request import Request, urlopen
 
 import numpy as np
 import psycopg2
@@ -28,53 +26,9 @@ from framework.data.rate_limit import RateLimit
 from framework.data.rest import spans_of
 from framework.errors import ConfigError, DataError, SourceError, SourceUnavailable, TickerUnavailable
 from framework.plugin_manager import PluginManager
+from tests.standins.running import KEY
 
-ROOT = Path(__file__).parents[2]
-KEY = "secret-key"
 NOW = datetime(2013, 6, 1, tzinfo=UTC)
-
-
-class StandIn:
-    """The server, seen from a test."""
-
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}/stable"
-        self._control = f"http://127.0.0.1:{port}/control"
-
-    def set(self, **settings: object) -> None:
-        with urlopen(Request(self._control, json.dumps(settings).encode(), method="POST")) as reply:
-            reply.read()
-
-    def requests(self) -> list[str]:
-        with urlopen(self._control) as reply:
-            found: list[str] = json.load(reply)["requests"]
-            return found
-
-
-@pytest.fixture(scope="module")
-def process():
-    command = [sys.executable, "-m", "tests.standins.fmp"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        yield StandIn(int(server.stdout.readline()))
-        server.kill()
-
-
-@pytest.fixture
-def fmp(process):
-    process.set()
-    return process
-
-
-@pytest.fixture
-def make(fmp):
-    manager = PluginManager.load([], None)
-
-    def make(**params):
-        given = {"api_key": KEY, "base_url": fmp.url, "requests_per_minute": 60_000, "patience_seconds": 5} | params
-        return manager.create("data source", "fmp", given)
-
-    return make
 
 
 def stored(pool, ticker="AAPL"):
@@ -96,20 +50,6 @@ def test_a_long_range_is_asked_for_in_parts_that_come_whole(make, fmp):
     bars = make().bars(["IBM"], "1d", date(1990, 1, 1), date(2013, 12, 31))
     assert len(bars) == len(expected)
     assert len([each for each in fmp.requests() if "historical" in each]) == 2
-
-
-def test_an_answer_that_is_cut_at_the_most_rows_is_asked_on(make, fmp, monkeypatch):
-    source = make()
-    monkeypatch.setattr(type(source), "spans", {"1d": 100_000})
-    monkeypatch.setattr(sys.modules[type(source).__module__], "_MOST_ROWS", 1000)
-    rows = source._rows
-
-    def newest(path, **params):
-        return rows(path, **params)[:1000]
-
-    monkeypatch.setattr(source, "_rows", newest)
-    bars = source.bars(["IBM"], "1d", date(2000, 1, 1), date(2013, 12, 31))
-    assert len(bars) == len(np.unique(bars.timestamps)) == len(Sample().bars(["IBM"], "1d", date.min, date.max))
 
 
 def test_intraday_times_are_new_yorks_and_the_first_minute_of_a_single_day_is_there(make):
