@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.request import Request, urlopen
 
 import pytest
 
@@ -25,15 +21,14 @@ from tests.faults.arena import wait_for
 from tests.faults.scenario import ask, forget
 from tests.faults.storm import Blow, Outages, Storm, checksums, kill, unbearable
 from tests.faults.test_crash import SHARE
+from tests.standins.running import KEY, StandIn
 
-ROOT = Path(__file__).parents[2]
 SEED = 404
 KILLS, OUTAGES, RESTARTS = 50, 20, 5
 #: How long a life lasts on average; python and imports take a good part of it.
 SECONDS_PER_KILL = 2.4
 #: What a request of an outage may get, besides nothing.
 REPLIES = ("500", "503", "cut", "slow")
-KEY = "secret-key"
 TABLES = ("market_data", "corporate_actions", "market_data_coverage")
 
 DAYS = ",".join(f"S{number:03d}" for number in range(64))
@@ -43,46 +38,6 @@ WORK = (
 )
 
 
-class Fmp:
-    """The stand-in for FMP: a process that may go, and comes back at the same address."""
-
-    def __init__(self) -> None:
-        self._port = 0
-        self.start()
-
-    @property
-    def address(self) -> str:
-        """Its base URL."""
-        return f"http://127.0.0.1:{self._port}"
-
-    def start(self, *fail: str) -> None:
-        """Start it; the first requests get ``fail``."""
-        command = [sys.executable, "-m", "tests.standins.fmp", "--port", str(self._port)]
-        self._process = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        assert self._process.stdout is not None
-        self._port = int(self._process.stdout.readline())
-        self.tell(fail=list(fail))
-
-    def stop(self) -> None:
-        """Kill it."""
-        with self._process as process:
-            process.kill()
-
-    def tell(self, **settings: object) -> None:
-        """Set what it does; it forgets the requests so far."""
-        told = json.dumps({"key": KEY, **settings}).encode()
-        with urlopen(Request(f"{self.address}/control", told, method="POST")) as reply:
-            reply.read()
-
-    def requests(self) -> list[str]:
-        """What it was asked."""
-        with urlopen(f"{self.address}/control") as reply:
-            found: list[str] = json.load(reply)["requests"]
-            return found
-
-
 class Place:
     """A database server that may be stopped, the stand-in, and backfills from the one into the other."""
 
@@ -90,14 +45,14 @@ class Place:
         (folder / "server").mkdir()
         self.server = Embedded(folder / "server", idle_seconds=300)
         upgrade(self.server.start())
-        self.fmp = Fmp()
+        self.fmp = StandIn()
         self.folder = folder / "work"
         self.folder.mkdir()
         self.environment = {**os.environ, "FMP_API_KEY": KEY}
 
     def close(self) -> None:
         """End both."""
-        self.fmp.stop()
+        self.fmp.kill()
         self.server.remove()
 
     @contextmanager
@@ -113,7 +68,7 @@ class Place:
 
     def arguments(self, database: str, what: tuple[str, ...], patience: float = 300) -> list[str]:
         """Of ``engine``: bring something in."""
-        settings = f"base_url={self.fmp.address}/stable", "requests_per_minute=900", f"patience_seconds={patience}"
+        settings = f"base_url={self.fmp.url}", "requests_per_minute=900", f"patience_seconds={patience}"
         source = ["data", "backfill", "--source", "fmp", "--url", database]
         return [*source, *(part for each in settings for part in ("--param", each)), *what]
 
@@ -128,9 +83,10 @@ class Place:
 
     def fmp_goes(self, seconds: float) -> None:
         """It is away for so long, and then stumbles for some requests."""
-        self.fmp.stop()
+        self.fmp.kill()
         time.sleep(seconds)
-        self.fmp.start(*REPLIES)
+        self.fmp.start()
+        self.fmp.set(fail=list(REPLIES))
 
     def database_goes(self, seconds: float) -> None:
         """Its server stops at once, or dies (an odd duration says which), and is started again."""
@@ -178,7 +134,7 @@ def test_a_backfill_in_a_storm_ends_as_an_undisturbed_one(place, report):
             print(f"seed {SEED}: undisturbed {expected}\nbackfill {runs} in the storm {found}")
             if found != expected:
                 failures.append(f"{found} instead of {expected}")
-            place.fmp.tell()
+            place.fmp.set()
             failures += place.backfill(place.storm(), database)
             if asked := place.fmp.requests():
                 failures.append(f"a further backfill made {len(asked)} requests: {asked[:3]}")
@@ -191,7 +147,7 @@ def test_a_backfill_in_a_storm_ends_as_an_undisturbed_one(place, report):
 @pytest.mark.parametrize("what", ["FMP", "PostgreSQL"])
 def test_a_backfill_whose_other_side_stays_away_says_so_and_goes_on_when_told_to(place, report, what):
     goes, comes, why = {
-        "FMP": (place.fmp.stop, place.fmp.start, "cannot be reached"),
+        "FMP": (place.fmp.kill, place.fmp.start, "cannot be reached"),
         "PostgreSQL": (place.server.stop, place.server.start, "cannot connect to the database"),
     }[what]
     with place.database("away") as database:
