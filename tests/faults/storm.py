@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -47,8 +46,8 @@ class Storm:
         self._blows = sorted(blows, key=lambda blow: blow.at)
         self._folder, self._environment = folder, environment
         self._seconds = 0.0
-        #: Exit statuses of all lives.
-        self.ends: Counter[int] = Counter()
+        #: The last words of lives that ended with 1.
+        self.gave_up: list[str] = []
 
     @property
     def is_over(self) -> bool:
@@ -59,9 +58,10 @@ class Storm:
         """Run ``engine`` with these arguments, again and again until it ends with 0; what it did that it must not."""
         while True:
             status, said = self.live(*arguments)
-            self.ends[status] += 1
             if status == 0:
                 return None
+            if status == 1:
+                self.gave_up.append(said.rstrip().rpartition("\n")[2])
             if wrong := unbearable(status, said):
                 return f"engine {' '.join(arguments[:4])} … {wrong}"
 

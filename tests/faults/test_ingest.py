@@ -139,7 +139,9 @@ def test_a_backfill_in_a_storm_ends_as_an_undisturbed_one(place, report):
             if asked := place.fmp.requests():
                 failures.append(f"a further backfill made {len(asked)} requests: {asked[:3]}")
     what = f"{kills} SIGKILL, {outages} outages of FMP, {restarts} restarts of PostgreSQL"
-    note = f"{what}; {runs} backfills, {storm.ends[1]} ended with 1"
+    print(*storm.gave_up, sep="\n")
+    digest = expected["market_data"].rpartition(" ")[2]
+    note = f"{what}; bars {digest[:8]} as undisturbed"
     report("backfill in a storm", len(blows), failures, note)
 
 
