@@ -21,7 +21,7 @@ Process = subprocess.Popen[bytes]
 
 
 class Blow(NamedTuple):
-    """One fault: ``strike`` gets the process that runs ``at`` so many seconds of the storm, and soon returns."""
+    """One fault: ``strike`` gets the process that works ``at`` so many seconds of the storm, and soon returns."""
 
     at: float
     strike: Callable[[Process], object]
@@ -34,7 +34,7 @@ def kill(process: Process) -> None:
 
 
 class Storm:
-    """Blows at their moments, on whatever runs then; its clock stands while nothing runs.
+    """Blows at their moments, on whatever works then; its clock stands until a command has said its first word.
 
     Args:
         blows: in any order.
@@ -75,14 +75,15 @@ class Storm:
                 command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd=self._folder, env=self._environment
             ) as process,
         ):
-            began = time.monotonic()
-            before = self._seconds
+            began = last = time.monotonic()
             while process.poll() is None:
-                life = time.monotonic() - began
-                self._seconds = before + life
+                now = time.monotonic()
+                if log.stat().st_size:
+                    self._seconds += now - last
+                last = now
                 if self._blows and self._blows[0].at <= self._seconds:
                     self._blows.pop(0).strike(process)
-                elif life > PATIENCE:
+                elif now - began > PATIENCE:
                     kill(process)
                     raise AssertionError(f"it hangs: {' '.join(command)}\n{log.read_text(errors='replace')}")
                 else:

@@ -25,8 +25,8 @@ from tests.standins.running import KEY, StandIn
 
 SEED = 404
 KILLS, OUTAGES, RESTARTS = 50, 20, 5
-#: How long a life lasts on average; python and imports take a good part of it.
-SECONDS_PER_KILL = 2.4
+#: How long a life works on average: about as long as a transaction and its requests take.
+SECONDS_PER_KILL = 1.6
 #: What a request of an outage may get, besides nothing.
 REPLIES = ("500", "503", "cut", "slow")
 TABLES = ("market_data", "corporate_actions", "market_data_coverage")
