@@ -14,13 +14,15 @@ from decimal import Decimal
 
 import numpy as np
 import psycopg2
+import psycopg2.errors
 from numpy.typing import NDArray
 
 from framework.db.bulk import require_transaction
 from framework.db.failures import translate
 from framework.db.queries import execute, fetch_all, fetch_one, sql
+from framework.db.transaction import savepoint
 from framework.db.types import Connection
-from framework.errors import DataError
+from framework.errors import DatabaseError, DataError
 from framework.model.bars import INTERVALS, Bars
 from framework.model.panel import Floats
 
@@ -116,7 +118,7 @@ def write_bars(
         except psycopg2.Error as error:
             raise translate(error, "query 'copy_staged_bars'") from error
     staged = ordered.staged
-    inserted = execute(connection, "insert_staged_bars", asked)
+    inserted = _insert(connection, asked, ordered)
     rows = fetch_all(connection, "differing_bars", asked) if inserted < staged else []
     corrected = execute(connection, "correct_bars", asked) if rows else 0
     removed = execute(connection, "remove_bars", whole) if had_bars else 0
@@ -130,6 +132,20 @@ def write_bars(
         removed=removed,
         examples=(*ordered.examples, *examples)[:_EXAMPLES],
     )
+
+
+def _insert(connection: Connection, asked: Mapping[str, object], ordered: _Ordered) -> int:
+    """Add the staged bars whose key is free; how many."""
+    row = fetch_one(connection, "have_bars_between", {**asked, **ordered.spans()})
+    if row is not None and not row[0]:
+        try:
+            with savepoint(connection, "adding"):
+                return execute(connection, "add_staged_bars", asked)
+        except DatabaseError as error:
+            if not isinstance(error.__cause__, psycopg2.errors.UniqueViolation):
+                raise
+            # Another transaction has added some of them since we looked.
+    return execute(connection, "insert_staged_bars", asked)
 
 
 def _have_bars(connection: Connection, asked: Mapping[str, object]) -> bool:
@@ -185,13 +201,24 @@ class _Ordered:
         self._take(first)
 
     def _conflict(self, stored: int, offered: int) -> Conflict:
-        moment = (EPOCH + np.timedelta64(int(self.time[stored]), "us")).item().replace(tzinfo=UTC)
+        (moment,) = self._moments(np.array([stored]))
         ticker = self.tickers[self.code[stored]]
         return Conflict(ticker, moment, self._values(stored), self._values(offered))
 
     def _values(self, row: int) -> Values:
         price = [(Decimal(int(self.values[name][row])) / SCALE).normalize() for name in _FIELDS[:-1]]
         return price[0], price[1], price[2], price[3], int(self.values["volume"][row])
+
+    def spans(self) -> dict[str, object]:
+        """The first and the last time of each ticker."""
+        edges = np.searchsorted(self.code, np.arange(len(self.tickers) + 1))
+        used = edges[:-1] < edges[1:]
+        first, last = (self._moments(at[used]) for at in (edges[:-1], edges[1:] - 1))
+        names = [name for name, is_used in zip(self.tickers, used, strict=True) if is_used]
+        return {"tickers": names, "first": first, "last": last}
+
+    def _moments(self, rows: NDArray[np.intp]) -> list[datetime]:
+        return [moment.replace(tzinfo=UTC) for moment in (EPOCH + self.time[rows].astype("timedelta64[us]")).tolist()]
 
     def stream(self) -> _Stream:
         """The bars in PostgreSQL's binary COPY format."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg2
+from psycopg2 import sql as compose
 
 from framework.db.types import Connection
 from framework.errors import DatabaseError
@@ -35,6 +36,26 @@ def transaction(connection: Connection, read_only: bool = False, isolation: str 
         rollback(connection)
         raise
     _commit(connection)
+
+
+@contextmanager
+def savepoint(connection: Connection, name: str) -> Iterator[None]:
+    """A part of a transaction: where the body raises, only what it did is undone.
+
+    Args:
+        connection: inside a transaction.
+        name: an identifier.
+    """
+    point = compose.Identifier(name)
+    with connection.cursor() as cursor:
+        cursor.execute(compose.SQL("SAVEPOINT {}").format(point))
+        try:
+            yield
+        except (psycopg2.Error, DatabaseError):
+            with suppress(psycopg2.Error):  # the connection is lost: the first error says so
+                cursor.execute(compose.SQL("ROLLBACK TO SAVEPOINT {}").format(point))
+            raise
+        cursor.execute(compose.SQL("RELEASE SAVEPOINT {}").format(point))
 
 
 def _commit(connection: Connection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -137,6 +138,26 @@ def test_a_change_by_plain_sql_is_kept_too_and_nobody_rewrites_what_was_kept(poo
             with pytest.raises(psycopg2.Error, match="append-only"):
                 cursor.execute(statement)
     assert corrections(pool) == [("A", "2020-01-02", 1, 10, 1, 11), ("A", "2020-01-03", 2, 10, None, None)]
+
+
+def test_bars_that_another_transaction_adds_at_the_same_time_are_there_once(pool):
+    """Who has looked and found nothing may still meet the other's bars."""
+    bars = make_bars([flat("A", nth_day(day), 1) for day in range(50)])
+    started, reports = threading.Event(), []
+
+    def other():
+        started.set()
+        reports.append(store(pool, bars))
+
+    with pool.transaction() as connection:
+        write_bars(connection, "sample", "1d", bars.take(np.arange(10, 50)))
+        thread = threading.Thread(target=other)
+        thread.start()
+        started.wait()
+        time.sleep(0.3)  # it waits for these rows now
+    thread.join()
+    assert (reports[0].inserted, reports[0].identical) == (10, 40)
+    assert len(load(pool, ["A"]).close) == 50
 
 
 def test_two_who_correct_the_same_bars_at_once_agree(pool):
