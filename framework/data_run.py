@@ -276,17 +276,21 @@ def coverage(database_url: str, source: str | None, tickers: Sequence[str], anno
         return run_threads({"coverage": lambda checkpoint: list_coverage(database.pool, source, tickers)})[0]
 
 
-def asked_of_config(loaded: LoadedConfig) -> Asked:
+def asked_of_config(loaded: LoadedConfig, *, is_adjustment_asked: bool = False) -> Asked:
     """The tickers of a config, its calendar and policies; not the pairs that it converts with, which keep other hours.
+
+    Args:
+        loaded: the config.
+        is_adjustment_asked: have its source asked for its own adjusted closes.
 
     Raises:
         EngineError: see :mod:`framework.errors`.
     """
     config = loaded.config
     plan = Plan(loaded, PluginManager.load(loaded.plugin_dirs(), config.plugins))
-    return Asked(
-        plan.source.key(), plan.tickers, config.interval, config.calendar, config.quality, plan.source.currency
-    )
+    what = plan.source.key(), plan.tickers, config.interval, config.calendar
+    by = plan.source if is_adjustment_asked else None
+    return Asked(*what, config.quality, plan.source.currency, by)
 
 
 def verified(database_url: str, asked: Asked, progress: Progress, announce: Announce) -> Verified:
@@ -302,6 +306,8 @@ def verified(database_url: str, asked: Asked, progress: Progress, announce: Anno
                 progress("series", done, total)
                 checkpoint()
 
+            if asked.adjusted_by is not None:
+                asked.adjusted_by.share_limit(database.pool)
             return verify(database.pool, asked, told)
 
         return run_threads({"verify": work})[0]

@@ -157,7 +157,7 @@ class _Shown:
             return
         # Repeated requests are made beyond the plan; the last piece ends it, whatever it took.
         done = step.planned if step.done == step.total else min(step.requests, step.planned - 1)
-        self._report(stage, done, step.planned, f"{rows}, {step.planned - done:,} requests")
+        self._report(stage, done, step.planned, f"{rows}, {step.planned - done:,} requests left")
 
 
 def _show_estimate(found: Estimate, json: bool) -> None:

@@ -84,7 +84,8 @@ def _rich_progress() -> Progress:
         TaskProgressColumn(),
         TextColumn("{task.fields[detail]}"),
         TimeElapsedColumn(),
-        TextColumn("left"),
+        TextColumn("·"),
         TimeRemainingColumn(),
+        TextColumn("to go"),
     )
     return Progress(*columns, console=Console(stderr=True), transient=True)

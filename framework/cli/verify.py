@@ -9,11 +9,13 @@ import typer
 from framework.cli.common import JsonOption, RunInterruptedError, SetOption, loaded_config, print_json
 from framework.cli.data_options import (
     ConfigArgument,
+    ParamOption,
     SourceOption,
     TickersOption,
     UrlOption,
     database_of,
     names_of,
+    params_of,
     policies_of,
 )
 from framework.cli.progress import progress_bar
@@ -46,6 +48,10 @@ def verify(
             help="Take suspect bars out: quarantine keeps them apart, refuse deletes them; again for more.",
         ),
     ] = None,
+    adjusted: Annotated[
+        bool, typer.Option("--adjusted", help="Compare with the closes that the source adjusts itself; asks it.")
+    ] = False,
+    param: ParamOption = None,
     set_: SetOption = None,
     url: UrlOption = None,
     json: JsonOption = False,
@@ -59,22 +65,27 @@ def verify(
     Example: engine data verify --policy spike=quarantine
     """
     from framework.data.verify import Asked
-    from framework.data_run import asked_of_config, verified
+    from framework.data_run import asked_of_config, source_named, verified
 
     def say(line: str) -> None:
         typer.echo(line, err=True)
 
     if config is not None:
-        if source or tickers or interval or calendar or policy or url:
+        if source or tickers or interval or calendar or policy or param or url:
             raise UsageError(
                 "a config says source, tickers, interval, calendar, quality and database itself (--set changes it)"
             )
         with loaded_config(config, set_) as loaded, progress_bar() as progress:
-            found = verified(loaded.config.database.url, asked_of_config(loaded), progress, say)
+            found = verified(
+                loaded.config.database.url, asked_of_config(loaded, is_adjustment_asked=adjusted), progress, say
+            )
     else:
         if set_:
             raise UsageError("--set changes a config; without one, use --source, --tickers, --calendar and --policy")
-        asked = Asked(source, names_of(tickers or ""), interval, calendar, policies_of(policy))
+        if (adjusted or param) and source is None:
+            raise UsageError("--adjusted and --param need a source: --source NAME, or a config")
+        by = source_named(source, params_of(param)) if adjusted and source is not None else None
+        asked = Asked(source, names_of(tickers or ""), interval, calendar, policies_of(policy), adjusted_by=by)
         try:
             with progress_bar() as progress:
                 found = verified(database_of(url), asked, progress, say)

@@ -12,7 +12,7 @@ from framework.data.calendars import covering
 from framework.data.load import Reading, ensure_read, quality_of
 from framework.data.source import DataSource
 from framework.data.store import LoadReport
-from framework.db.market import Coverage, read_coverage
+from framework.db.market import Coverage, coverage_of
 from framework.db.pool import Pool
 from framework.errors import DataError, TickerUnavailable
 
@@ -193,8 +193,7 @@ class _Load:
 
 def _asks(pool: Pool, reading: Reading, tickers: tuple[str, ...], start: date, last: date) -> Iterator[Ask]:
     source, interval = reading.source, reading.interval
-    with pool.connection() as connection:
-        known = read_coverage(connection, source.key(), interval, tickers)
+    known = coverage_of(pool, source.key(), interval, tickers)
     spans = {ticker: reading.lacking(ticker, start, last, known.get(ticker)) for ticker in tickers}
     due = {ticker for ticker in tickers if reading.are_actions_due(known.get(ticker))}
     may_come = reading.may_actions_come(last)

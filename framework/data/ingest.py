@@ -17,7 +17,7 @@ from framework.data.calendars import STEPS, covering
 from framework.data.coming import Coming
 from framework.data.load import follow
 from framework.data.source import DataSource
-from framework.db.market import read_coverage
+from framework.db.market import coverage_of
 from framework.db.pool import Pool
 from framework.errors import TickerUnavailable
 from framework.model.timeline import moment, stamp
@@ -137,8 +137,7 @@ class BarIngestor:
         what = self._pool, self._source, watch.tickers, watch.interval, watch.calendar, start, final
         found = backfill(*what, now=now, overlap=_OVERLAP)
         self._unavailable = dict(found.unavailable)
-        with self._pool.connection() as connection:
-            known = read_coverage(connection, self._source.key(), watch.interval, watch.tickers)
+        known = coverage_of(self._pool, self._source.key(), watch.interval, watch.tickers)
         late = tuple(ticker for ticker in self._tickers() if ticker not in known or known[ticker].end < final)
         loaded = found.loaded
         return Poll(loaded.inserted, loaded.corrected, late, self._unavailable, tuple(loaded.changes()))

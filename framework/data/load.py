@@ -15,7 +15,7 @@ from framework.data.calendars import STEPS, ends
 from framework.data.quality import QualityReport, check, check_spacing, merged
 from framework.data.source import DataSource
 from framework.data.store import SETTLED_AFTER, Batch, Job, LoadReport
-from framework.db.market import Coverage, read_coverage
+from framework.db.market import Coverage, coverage_of
 from framework.db.pool import Pool
 from framework.db.quarantine import read_held
 from framework.db.retry import retry
@@ -158,8 +158,7 @@ def follow(
 
 def quality_of(pool: Pool, source: str, tickers: Sequence[str], interval: str) -> QualityReport:
     """What was found of these tickers by the loads that brought them: the same for every run."""
-    with pool.connection() as connection:
-        known = read_coverage(connection, source, interval, tickers)
+    known = coverage_of(pool, source, interval, tickers)
     return merged(
         QualityReport.of(ticker, known[ticker].findings) for ticker in dict.fromkeys(tickers) if ticker in known
     )
@@ -167,8 +166,7 @@ def quality_of(pool: Pool, source: str, tickers: Sequence[str], interval: str) -
 
 def _jobs(pool: Pool, reading: Reading, tickers: Sequence[str], start: date, end: date) -> Iterator[Job]:
     source = reading.source
-    with pool.connection() as connection:
-        known = read_coverage(connection, source.key(), reading.interval, tickers)
+    known = coverage_of(pool, source.key(), reading.interval, tickers)
     spans: dict[tuple[date, date], list[str]] = {}
     complete = []
     for ticker in dict.fromkeys(tickers):
@@ -192,7 +190,7 @@ def _run(pool: Pool, reading: Reading, job: Job) -> Iterator[LoadReport]:
     offered = source.bars(job.tickers, interval, job.start, job.end) if job.is_for_bars else Bars.joined([])
     _check_tickers(source, offered, job)
     unasked = None if source.whole else _unasked(reading, offered, job)
-    held = read_held(pool, source.key(), interval, job.tickers)
+    held = retry(partial(read_held, pool, source.key(), interval, job.tickers))
     bars, found, left_out = check(offered, unasked, source.policies, held)
     del offered
     check_spacing(bars, interval)

@@ -25,6 +25,8 @@ from framework.model.bars import Bars
 from framework.model.quotes import Quote, Quotes
 from framework.model.timeline import moment, stamp
 
+#: What the key of a source of quotes ends with.
+QUOTES = ":quotes"
 #: No exchange closes for longer.
 _AHEAD = timedelta(days=20)
 _DAY = timedelta(days=1)
@@ -66,7 +68,7 @@ class QuoteIngestor:
         if watch.interval == "1d":
             raise ConfigError("bars of a day cannot be made of quotes; use --interval 1min … 4h, or leave out --quotes")
         self._pool, self._source, self._watch = pool, source, watch
-        self._key, self._step = f"{source.key()}:quotes", STEPS[watch.interval]
+        self._key, self._step = f"{source.key()}{QUOTES}", STEPS[watch.interval]
         self._last_poll = _NEVER
 
     def describe(self) -> str:

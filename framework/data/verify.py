@@ -16,9 +16,12 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
+from framework.data.adjustment_check import compare_adjusted
 from framework.data.attendance import Part, attendance
 from framework.data.calendars import STEPS, Sessions, check_calendar, covering
 from framework.data.findings import EXAMPLES, Finding
+from framework.data.quote_bars import QUOTES
+from framework.data.source import DataSource
 from framework.data.suspicions import REACH, suspicions
 from framework.db.bars import read_panel
 from framework.db.market import read_corporate_actions
@@ -35,6 +38,8 @@ Progress = Callable[[float, int], None]
 Read = Callable[[np.datetime64, np.datetime64], Bars]
 
 #: A piece spans so many bars at most, if there were one at every moment.
+#: Relative.
+_ADJUSTMENT_TOLERANCE = 1e-4
 _PIECE_BARS = 260_000
 #: So much time around what is judged: a week of FX has no edge inside it.
 _MARGIN = np.timedelta64(8, "D")
@@ -55,6 +60,7 @@ class Asked:
         calendar: of all of them; ``None``: that of ``instruments``, else FX for pairs of currencies, else XNYS.
         policies: what is done with suspect bars, where it is not the default's.
         currency: tells what the source says a ticker is in, where that can be asked.
+        adjusted_by: is asked for its own adjusted closes of daily bars, to compare with ours.
     """
 
     source: str | None = None
@@ -63,6 +69,7 @@ class Asked:
     calendar: str | None = None
     policies: Mapping[str, Policy] = field(default_factory=dict)
     currency: Callable[[str], str] | None = None
+    adjusted_by: DataSource | None = None
 
 
 @dataclass(frozen=True)
@@ -165,6 +172,7 @@ class _Check:
             self._report(done + 1)
             return
         self._check_currency(series)
+        self._check_adjustment(series, stored)
         begin, last = (np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us") for moment in stored)
         known = self._sessions(series, begin, last)
         with self._pool.connection() as connection:
@@ -201,6 +209,16 @@ class _Check:
         if stated != series.currency:
             words = f"{series.ticker} is in {stated} for the source, in {series.currency} for instruments"
             self._tell(series, "currency mismatch", 1, words)
+
+    def _check_adjustment(self, series: Series, stored: tuple[datetime, datetime]) -> None:
+        source = self._asked.adjusted_by
+        if source is None or series.interval != "1d" or series.source != source.key():
+            return
+        first, last = (moment.astimezone(UTC).date() for moment in stored)
+        for found in compare_adjusted(self._pool, source, [series.ticker], first, last):
+            if found.largest > _ADJUSTMENT_TOLERANCE:
+                words = f"{found.ticker} {found.day} ({found.largest:.3%}; it changes on {found.breaks_at})"
+                self._tell(series, "adjustment differs", 1, words)
 
     def _sessions(self, series: Series, begin: np.datetime64, last: np.datetime64) -> Sessions | None:
         """The sessions of a series and those around it; ``None``: its calendar does not know these dates."""
@@ -312,12 +330,16 @@ def findings_of(
 
 
 def _uncovered(series: Series, piece: Piece) -> list[Finding]:
-    """Bars outside the dates that count as loaded."""
+    """Bars outside the dates that count as loaded; those of quotes never do."""
+    if series.source.endswith(QUOTES):
+        return []
     dates = piece.bars.timestamps[piece.first : piece.stop].astype("datetime64[D]")
     # An exchange's date may begin or end on the UTC date beside it.
     margin = np.timedelta64(0 if series.interval == "1d" else 1, "D")
     start, end = np.datetime64(series.start or date.max), np.datetime64(series.end or date.min)
-    rows = np.flatnonzero((dates + margin < start) | (dates - margin > end))
+    # A session that is not over counts only when it is, and the one before it may be some days back.
+    running = np.timedelta64(0 if series.interval == "1d" else 10, "D")
+    rows = np.flatnonzero((dates + margin < start) | (dates - margin - running > end))
     if not len(rows):
         return []
     loaded = f"loaded is {series.start} to {series.end}" if series.start else "nothing counts as loaded"

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from framework.db.bulk import insert_rows
 from framework.db.pool import Pool
 from framework.db.queries import execute, fetch_all
+from framework.db.retry import retry
 from framework.db.types import Connection
 from framework.model.bars import CorporateAction
 from framework.model.quotes import Instrument
@@ -55,6 +56,16 @@ def read_coverage(connection: Connection, source: str, interval: str, tickers: S
     """The coverage by ticker; a ticker of which nothing was ever loaded is not in it."""
     asked = {"source": source, "bar_interval": interval, "tickers": list(tickers)}
     return {row[0]: Coverage(*row) for row in fetch_all(connection, "read_coverage", asked)}
+
+
+def coverage_of(pool: Pool, source: str, interval: str, tickers: Sequence[str]) -> dict[str, Coverage]:
+    """As :func:`read_coverage`, on a connection of its own, and again where the database is away for a moment."""
+
+    def read() -> dict[str, Coverage]:
+        with pool.connection() as connection:
+            return read_coverage(connection, source, interval, tickers)
+
+    return retry(read)
 
 
 def write_coverage(connection: Connection, source: str, interval: str, coverage: Sequence[Coverage]) -> None:

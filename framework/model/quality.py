@@ -103,6 +103,10 @@ SUSPECT = {
         "correct the one that is wrong; pence or cents have to become pounds or dollars before they are loaded",
         is_urgent=True,
     ),
+    "adjustment differs": Suspicion(
+        "closes adjusted for the stored splits and dividends are over 0.01 % from those that the source adjusts itself",
+        "look at the splits and dividends of that date in corporate_actions; the source may adjust by another formula",
+    ),
     "outside coverage": Suspicion(
         "bars lie outside the dates that market_data_coverage says are loaded",
         "load these dates again, so that what is covered is known",

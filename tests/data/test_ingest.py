@@ -10,6 +10,7 @@ import pytest
 
 from framework.data.ingest import BarIngestor, Watch, distinct
 from framework.data.quote_bars import QuoteIngestor, QuoteWatch
+from framework.data.verify import Asked, verify
 from framework.db.listen import Listener
 from framework.engine.clock import SimulatedClock
 from framework.errors import ConfigError, SourceError, SourceUnavailable
@@ -96,6 +97,14 @@ def test_a_bar_that_is_corrected_later_is_corrected_here(make, pool, fmp):
     for _, at, _, _, _, close, _ in rows(pool):
         if at in old:
             assert float(close) / old[at] == pytest.approx(1.02 if at >= OPEN else 1.01, rel=1e-4)
+
+
+def test_a_running_session_is_nothing_to_complain_of(make, pool, fmp):
+    live(fmp, BarIngestor(pool, make(), Watch(("AAPL",), "1h", "XNYS")), OPEN, OPEN + timedelta(hours=3))
+    live(fmp, QuoteIngestor(pool, make(), quote_watch()), OPEN, OPEN + timedelta(minutes=3))
+    found = verify(pool, Asked(calendar="XNYS"))
+    assert found.bars > 10
+    assert found.urgent() == ()
 
 
 def test_an_outage_is_made_up_for(make, pool, fmp):

@@ -144,6 +144,6 @@ _COLUMNS = """
 SELECT quote_ident(column_name)
 FROM information_schema.columns
 WHERE table_schema = 'public' AND table_name = %(table)s AND is_identity = 'NO'
-  AND coalesce(column_default, '') NOT LIKE '%%clock_timestamp()%%'
+  AND coalesce(column_default, '') NOT LIKE '%%clock_timestamp()%%' AND column_name <> 'actions_read_at'
 ORDER BY ordinal_position
 """

@@ -145,6 +145,59 @@ def test_a_backfill_in_a_storm_ends_as_an_undisturbed_one(place, report):
     report("backfill in a storm", len(blows), failures, note)
 
 
+INGEST = """
+name: ingest
+mode: paper
+interval: 5min
+data_source: {{name: fmp, params: {{base_url: "{fmp}", requests_per_minute: 60000, patience_seconds: 2}}}}
+broker: {{name: paper}}
+database: {{url: "{database}"}}
+clock: {{start: 2008-03-12, end: 2008-03-18, seconds_per_day: 5}}
+portfolios:
+  - {{id: "1", cash: 1000, tickers: [AAPL, IBM, MSFT], strategy: buy_and_hold, lookback: 10}}
+"""
+
+
+@pytest.mark.slow
+def test_an_ingestor_in_a_storm_loses_and_doubles_no_bar(place, report):
+    """On a simulated clock that goes on, after a kill, where the stored bars end."""
+    share = int(os.environ.get(SHARE, "1"))
+    kills, outages, restarts = (-(-count // share) for count in (24, 8, 3))
+    config = place.folder / "ingest.yaml"
+
+    def ingest(storm: Storm, database: str) -> list[str]:
+        config.write_text(INGEST.format(fmp=place.fmp.url, database=database))
+        end = storm.weather("data", "ingest", str(config))
+        return [] if end is None else [end]
+
+    with place.database("calm") as database:
+        assert ingest(place.storm(), database) == []
+        expected = checksums(database, TABLES)
+        ((bars, sessions),) = ask(
+            database,
+            "SELECT count(*), count(DISTINCT timestamp::date) FROM market_data WHERE timestamp >= '2008-03-12'",
+        )
+        assert (bars, sessions) == (3 * 5 * 78, 5)
+    draw, seconds = random.Random(SEED), 1.2 * kills
+    fmp, server = Outages(place.fmp_goes), Outages(place.database_goes)
+    blows = [Blow(draw.uniform(0, seconds), kill) for _ in range(kills)]
+    blows += [fmp.blow(draw.uniform(0, seconds), draw.uniform(0.0, 1.0)) for _ in range(outages)]
+    blows += [server.blow(draw.uniform(0, seconds), draw.uniform(0.2, 1.0) * (n > 0)) for n in range(restarts)]
+    storm = place.storm(*blows)
+    with place.database("wild") as database:
+        failures = ingest(storm, database)
+        fmp.settle()
+        server.settle()
+        failures += ingest(place.storm(), database)  # what an outage at the very end has left out
+        found = checksums(database, TABLES)
+        print(f"seed {SEED}: undisturbed {expected}\nin the storm {found}; blows left {len(storm._blows)}")
+        if found != expected:
+            failures.append(f"{found} instead of {expected}")
+    what = f"{kills} SIGKILL, {outages} outages of FMP, {restarts} restarts of PostgreSQL"
+    digest = expected["market_data"].rpartition(" ")[2]
+    report("realtime ingestor in a storm", len(blows), failures, f"{what}; bars {digest[:8]} as undisturbed")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["FMP", "PostgreSQL"])
 def test_a_backfill_whose_other_side_stays_away_says_so_and_goes_on_when_told_to(place, report, what):
