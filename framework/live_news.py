@@ -48,7 +48,7 @@ class News:
 
     def events(self) -> Events:
         """Where the engine tells its news."""
-        watcher = Watcher(self._filled, self._ended, self._decided, halted=self._halts_itself)
+        watcher = Watcher(self._filled, self._ended, self._decided, halted=self._halts_itself, acted=self._acted)
         return Events(watcher, self._cycled, self._failed, self._commanded, self._waits)
 
     def show(self) -> None:
@@ -109,6 +109,9 @@ class News:
         self._observers.tell(
             "order_refused", portfolio_id=name, ticker=intent.ticker, quantity=_signed(intent), reason=reason
         )
+
+    def _acted(self, identity: Identity, text: str) -> None:
+        self._line(identity.portfolio_id, text)
 
     def _halts_itself(self, identity: Identity, reason: str) -> None:
         name = identity.portfolio_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
@@ -10,15 +11,14 @@ from framework.books.open import Identity, open_portfolio
 from framework.books.opening import book_opening, booked_opening
 from framework.books.state import PortfolioState, Valuation, read_latest_valuation, read_state
 from framework.config.model import Portfolio
-from framework.data.adjust import refuse_splits
 from framework.db.database import EMBEDDED, Database
-from framework.db.market import read_corporate_actions
 from framework.db.queries import fetch_one
 from framework.db.retry import retry
 from framework.engine.clock import Clock, RealClock, SimulatedClock
+from framework.engine.decider import Assignment
 from framework.engine.live import LiveEngine
 from framework.engine.observers import HANGS_SECONDS, Observers
-from framework.engine.precautions import refuse_unbooked_splits, stale_prices
+from framework.engine.precautions import stale_prices
 from framework.engine.runner import Settings
 from framework.errors import BookingError, ConfigError, EngineError
 from framework.live_news import News
@@ -62,7 +62,6 @@ class LiveRun:
             open_portfolio(database.pool, identity)
         self.clock = self._clock()
         self._open_books()
-        self._note_actions()
         self._note_stale_prices()
         self._observers = Observers(plan.manager.notify, plan.manager.event_failures)
         self._news = News(announce, self._observers, self.clock, self._identities)
@@ -164,20 +163,6 @@ class LiveRun:
                     "does not name; add them to its tickers (the strategy may exit them), so that they can be valued"
                 )
 
-    def _note_actions(self) -> None:
-        """Splits do not act on positions yet, so none may come; dividends are not paid yet, which is said."""
-        plan = self._plan
-        with self._database.pool.connection() as connection:
-            actions = read_corporate_actions(connection, plan.source.key(), list(plan.tickers))
-            for portfolio in plan.config.portfolios:
-                refuse_unbooked_splits(connection, portfolio.id, actions, self.clock.now().date())
-        refuse_splits(actions, plan.start, plan.end)
-        coming = [each for each in actions if each.kind == "dividend" and plan.start <= each.ex_date <= plan.end]
-        if coming:
-            self._announce(
-                f"Note: {len(coming)} dividends lie in this run; this version does not pay them into the books"
-            )
-
     def _note_stale_prices(self) -> None:
         """In real time: prices that are old mean that the source brings none."""
         plan, config = self._plan, self._plan.config
@@ -203,7 +188,7 @@ class LiveRun:
         return LiveEngine(
             config.name,
             __version__,
-            [plan.assignment(portfolio, self._identities[portfolio.id]) for portfolio in config.portfolios],
+            [self._assignment(portfolio) for portfolio in config.portfolios],
             self._database.pool,
             self._database.url,
             plan.feed(),
@@ -212,6 +197,11 @@ class LiveRun:
             settings,
             self._news.events(),
         )
+
+    def _assignment(self, portfolio: Portfolio) -> Assignment:
+        """It trades at prices as traded, so splits and dividends act on its books."""
+        made = self._plan.assignment(portfolio, self._identities[portfolio.id])
+        return replace(made, actions=self._plan.source.key())
 
     # The end.
 

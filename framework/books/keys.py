@@ -45,6 +45,11 @@ def split_key(ticker: str, ex_date: date, portfolio_id: str) -> str:
     return _key("split", ticker, ex_date.isoformat(), portfolio_id)
 
 
+def dividend_key(ticker: str, ex_date: date, portfolio_id: str) -> str:
+    """Of a dividend that the engine itself pays on its ex-date."""
+    return _key("dividend", ticker, ex_date.isoformat(), portfolio_id)
+
+
 def part_key(key: str, part: str) -> str:
     """Of one row of an entry that makes several."""
     return f"{key}{PART_SEPARATOR}{part}"

@@ -14,7 +14,7 @@ from framework.db.pool import Pool
 from framework.db.queries import execute
 from framework.db.state import Valuation
 from framework.db.types import Connection
-from framework.errors import BookingError
+from framework.errors import BookingError, DatabaseConflict
 
 _PARTS = tuple(each.name for each in fields(Profit))
 
@@ -32,6 +32,7 @@ def value(
     lots: Lots,
     clock: datetime | None = None,
     bar_timestamp: datetime | None = None,
+    newest_trade: int | None = None,
 ) -> Valuation:
     """Value a portfolio and write it down.
 
@@ -42,11 +43,13 @@ def value(
         lots: of this portfolio, kept by the caller from one valuation to the next; is brought up to date.
         clock: the engine's moment (aware); ``None``: the database's clock.
         bar_timestamp: of the newest bar that the marks come from; a bar is valued once, later calls change nothing.
+        newest_trade: id of the last trade row that the marks were chosen for; ``None``: they fit whatever is held.
 
     Returns:
         the row; ``timestamp`` is its booking time.
 
     Raises:
+        DatabaseConflict: something was booked since ``newest_trade``, a split say; nothing was written.
         DataError: a held ticker has no usable price.
         BookingError: the portfolio is not open, or its books do not add up.
         DatabaseError: the server failed or cannot be reached.
@@ -57,7 +60,7 @@ def value(
         with pool.connection() as connection:
             catch_up(connection, portfolio_id, lots)  # the long part, without the lock
     with pool.transaction(isolation="read committed") as connection:
-        return _value_in(connection, portfolio_id, marks, lots, clock, bar_timestamp)
+        return _value_in(connection, portfolio_id, marks, lots, clock, bar_timestamp, newest_trade)
 
 
 def _value_in(
@@ -67,9 +70,12 @@ def _value_in(
     lots: Lots,
     clock: datetime | None,
     bar_timestamp: datetime | None,
+    newest_trade: int | None,
 ) -> Valuation:
     account = read_locked(connection, [portfolio_id], clock).accounts[portfolio_id]
     catch_up(connection, portfolio_id, lots)
+    if newest_trade is not None and newest_trade != lots.last_id:
+        raise DatabaseConflict(f"portfolio {portfolio_id!r} was booked while it was valued; it is valued again")
     if account.cash != lots.cash:
         raise BookingError(
             f"the cash of portfolio {portfolio_id!r} is {account.cash}, but its trades add up to {lots.cash}; "

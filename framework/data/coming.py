@@ -125,6 +125,17 @@ class Coming:
             last[-1] = self.ends_session(clock)
         return last
 
+    @property
+    def is_daily(self) -> bool:
+        """Whether the bars are daily, and so named by their day."""
+        return self._interval == "1d"
+
+    def opening(self, day: date) -> tuple[date, datetime]:
+        """The first session on or after a day, and when it opens."""
+        known = covering(self._calendar, day, day, _AHEAD)
+        at = int(np.searchsorted(known.dates, np.datetime64(day, "D")))
+        return known.dates[at].item(), moment(known.opens[at])
+
     def _sessions(self, at: datetime) -> Sessions:
         day, (known_day, known) = at.astimezone(UTC).date(), self._latest
         if day != known_day or known is None:

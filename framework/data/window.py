@@ -55,6 +55,18 @@ class Window:
         """A hash of all that the strategy sees."""
         return fingerprint(self.signal)
 
+    def cut(self, rows: int) -> Window:
+        """The first rows."""
+        if rows == len(self.signal):
+            return self
+        signal = self.signal.rows(0, rows)
+        trade = signal if self.trade is self.signal else self.trade.rows(0, rows)
+        return Window(signal, trade, self.timeline.rows(0, rows), self.raw_close[:rows], self.generation)
+
+    def before(self, day: date) -> Window:
+        """The bars of sessions before a day."""
+        return self.cut(int(self.timeline.session.searchsorted(np.datetime64(day, "D"))))
+
 
 class LaterBar(NamedTuple):
     """The first bar of a ticker on or after an ex-date."""
@@ -168,6 +180,16 @@ class Market:
                 if len(piece.times):
                     values = piece.adjusted if self._trade_adjusted else piece.traded
                     found[ticker] = float(values[_CLOSE, -1])
+        return found
+
+    def last_sessions(self, tickers: Iterable[str]) -> dict[str, date]:
+        """The session of the last bar that is known of each ticker, however old."""
+        found = {}
+        with self._held.lock:
+            for ticker in tickers:
+                times = self._piece(ticker).times
+                if len(times):
+                    found[ticker] = self._held.clock.session[rows_of(self._held.clock, times[-1:])][0].item()
         return found
 
     def _check(self, tickers: tuple[str, ...], bars: int) -> None:

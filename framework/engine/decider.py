@@ -9,8 +9,8 @@ import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
-from decimal import localcontext
+from datetime import date, datetime, timedelta
+from decimal import Decimal, localcontext
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ from framework.engine.desk import Desk
 from framework.engine.review import Ages, RiskReview, Standing
 from framework.engine.schedule import decision_moment, decision_rows, gather_missed
 from framework.errors import EngineError, StrategyError
+from framework.model.bars import CorporateAction
+from framework.model.orders import OrderTerms
 from framework.model.rates import Rates
 from framework.model.result import Unfilled
 from framework.model.timeline import Timeline, moment, stamp
@@ -39,6 +41,8 @@ from framework.trading.strategy import Strategy, style
 
 #: The reason of intents that came too late to be sent.
 LATE = "late decision"
+#: Until when orders of a liquidation may be sent: they are wanted whenever the market opens next.
+_LIQUIDATION_HOLDS = timedelta(days=10)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +65,7 @@ class Assignment:
         config_hash, code_hash: noted with each decision.
         since: exchange date of the first bar that is valued and decided on; those before are for the lookback.
         fx: gives the exchange rates of its tickers; None: all are in the portfolio's currency.
+        actions: data source whose splits and dividends are booked; None: prices are adjusted for them.
     """
 
     identity: Identity
@@ -79,6 +84,7 @@ class Assignment:
     code_hash: str | None = None
     since: date | None = None
     fx: LiveRates | None = None
+    actions: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +104,8 @@ class StrategyData:
     last_closes: Mapping[str, float] = field(default_factory=dict)
     #: Exchange rates, where any ticker is in another currency than the portfolio.
     quotes: Quotes | None = None
+    #: Splits and dividends of one ex-date that are to be booked before anything is done with this.
+    due: tuple[CorporateAction, ...] = ()
 
     @property
     def rates(self) -> Rates | None:
@@ -308,6 +316,27 @@ class Decider:
         return _Naming(who, bar)
 
 
+def closing(
+    portfolio_id: str, books_id: str, held: Sequence[tuple[str, Decimal]], due_at: datetime, newest_trade: int
+) -> journal.Decision:
+    """A decision that closes these positions (ticker, signed shares), without the strategy."""
+    intents = [
+        journal.Intent(
+            journal.client_order_id(books_id, portfolio_id, due_at, number),
+            ticker,
+            "SELL" if quantity > 0 else "BUY",
+            abs(quantity),
+            None,
+            OrderTerms(time_in_force="GTC"),
+        )
+        for number, (ticker, quantity) in enumerate(held)
+    ]
+    valid_until = due_at + _LIQUIDATION_HOLDS
+    return journal.Decision(
+        portfolio_id, due_at, due_at, valid_until, {}, intents=intents, kind="liquidation", newest_trade=newest_trade
+    )
+
+
 class _Naming:
     """Whatever the strategy raises becomes an error that names portfolio, strategy and bar."""
 
@@ -333,13 +362,8 @@ def _refused(intents: Sequence[journal.Intent], reason: str) -> list[journal.Int
 
 def _cut(data: StrategyData, rows: int) -> StrategyData:
     """The same data with the window cut to its first rows."""
-    window = data.window
-    if rows == len(window.signal):
-        return data
-    signal = window.signal.rows(0, rows)
-    trade = signal if window.trade is window.signal else window.trade.rows(0, rows)
-    cut = Window(signal, trade, window.timeline.rows(0, rows), window.raw_close[:rows], window.generation)
-    return replace(data, window=cut)
+    window = data.window.cut(rows)
+    return data if window is data.window else replace(data, window=window)
 
 
 def _row_of(window: Window, at: datetime) -> int:

@@ -7,9 +7,9 @@ a worker that is killed and started again goes on from the books.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 import numpy as np
@@ -28,18 +28,16 @@ from framework.data.window import Window
 from framework.db.pool import Pool
 from framework.db.queries import fetch_one
 from framework.db.retry import retry
-from framework.engine.decider import Assignment, Decider, StrategyData
+from framework.engine.actions import Actions
+from framework.engine.decider import Assignment, Decider, StrategyData, closing
 from framework.engine.gateway import Filled, Gateway
 from framework.engine.halts import halt, halts_in_force
 from framework.engine.paper import Bars, PaperAccount
-from framework.errors import BookingError
-from framework.model.orders import OrderTerms
+from framework.errors import BookingError, DatabaseConflict
 from framework.model.timeline import moment, stamp
 from framework.trading.broker import BrokerAccount
 from framework.trading.costs import Costs
 
-#: Until when orders of a liquidation may be sent: they are wanted whenever the market opens next.
-_LIQUIDATION_HOLDS = timedelta(days=10)
 _TICK = timedelta(microseconds=1)
 #: How often a decision is made anew because the books have changed under it.
 _MOST_ATTEMPTS = 20
@@ -56,6 +54,8 @@ class Watcher:
     valued: Callable[[Identity, Valuation], None] = lambda identity, valuation: None
     #: A risk rule that was asked again has halted the portfolio.
     halted: Callable[[Identity, str], None] = lambda identity, reason: None
+    #: A split or a dividend was booked, in words.
+    acted: Callable[[Identity, str], None] = lambda identity, text: None
 
 
 class Worker:
@@ -96,6 +96,8 @@ class Worker:
         self._lots, self._returns = Lots(), ReturnIndex()
         self._decider = Decider(assignment, coming, books_id, clock)
         self._data: StrategyData | None = None
+        #: While what came before a split is settled: bars of this session and later are not there for the paper broker.
+        self._until: date | None = None
         #: The last moment that a liquidation was tried for.
         self._closed_at: datetime | None = None
         identity = self._identity
@@ -109,6 +111,18 @@ class Worker:
             lambda filled: self._watcher.filled(identity, filled),
             lambda order, reason: self._watcher.ended(identity, order, reason),
             self._rate_of,
+        )
+        self._actions = Actions(
+            pool,
+            identity,
+            assignment.tickers,
+            assignment.actions,
+            coming,
+            assignment.terms.lots_per_share,
+            clock,
+            booking_clock,
+            self._rate_of,
+            lambda text: self._watcher.acted(identity, text),
         )
 
     # What a broker that fills orders itself is offered (trading.broker.Exchange).
@@ -129,6 +143,7 @@ class Worker:
             feed = self._feed.deeper(tickers, rows)
             with self._pool.transaction(read_only=True, isolation="repeatable read") as connection:
                 window = feed.refresh(connection, data.now).window(tickers, rows)
+        window = window if self._until is None else window.before(self._until)
         quotes = self._quotes(since)
         rates = None if quotes is None else quotes.on(tickers, window.timeline)
         return Bars(window, self._coming.last_of_session(window.timeline), rates)
@@ -235,9 +250,29 @@ class Worker:
     def get_data(self) -> StrategyData:
         """Market window, cash and positions, latest valuation, and the journal, in one read-only transaction.
 
+        Splits and dividends that its newest bars bring are booked before, so that shares and prices go together.
+
         Raises:
+            BookingError: a split became known too late to be booked.
             DatabaseError: nothing was read.
         """
+        attempts = 0
+        while (data := self._read()).due:
+            # In the order of events: what was filled before them, then they; what follows comes with the cycle.
+            self._until = data.due[0].ex_date
+            try:
+                self._gateway.settle(data.orders)
+            finally:
+                self._until = None
+            attempts = 0 if self._actions.book(data.due) else attempts + 1
+            if attempts == _MOST_ATTEMPTS:
+                raise BookingError(
+                    f"portfolio {self._identity.portfolio_id}: the broker has filled orders in {data.due[0].ticker} "
+                    f"that cannot be booked, so its split of {data.due[0].ex_date} cannot be either"
+                )
+        return data
+
+    def _read(self) -> StrategyData:
 
         def once() -> StrategyData:
             assignment, portfolio_id, now = self.assignment, self._identity.portfolio_id, self._clock()
@@ -249,11 +284,14 @@ class Worker:
                 valuation = read_latest_valuation(connection, portfolio_id)
                 halts = halts_in_force(connection, portfolio_id)
                 quotes = None if assignment.fx is None else assignment.fx(connection, now)
+                due = self._actions.due(connection, market)
             window = market.window(assignment.tickers, assignment.lookback)
             last_closes = market.last_closes(assignment.tickers)
             is_cancelling = any(not each.keep_orders for each in halts)
             reason = halts[0].reason if halts else None
-            return StrategyData(now, window, state, valuation, orders, last, reason, is_cancelling, last_closes, quotes)
+            return StrategyData(
+                now, window, state, valuation, orders, last, reason, is_cancelling, last_closes, quotes, due
+            )
 
         self._data = retry(once)
         return self._data
@@ -282,36 +320,11 @@ class Worker:
             # Apart from what was decided at this moment, be it a liquidation that a crash has cut off.
             due_at = (data.now if self._closed_at is None else max(data.now, self._closed_at)) + _TICK
             self._closed_at = due_at
-            if journal.decide(self._pool, self._closing(held, due_at, data.state.newest_trade), self._guard):
+            decision = closing(portfolio_id, self._books_id, held, due_at, data.state.newest_trade)
+            if journal.decide(self._pool, decision, self._guard):
                 self._gateway.send(self._live_orders())
                 return f"{len(held)} orders sent that close every position; they fill when the market trades"
         raise BookingError(f"portfolio {portfolio_id} is booked and decided for all the time; liquidate again")
-
-    def _closing(self, held: Sequence[tuple[str, Decimal]], due_at: datetime, newest_trade: int) -> journal.Decision:
-        """A decision that closes these positions."""
-        portfolio_id = self._identity.portfolio_id
-        intents = [
-            journal.Intent(
-                journal.client_order_id(self._books_id, portfolio_id, due_at, number),
-                ticker,
-                "SELL" if quantity > 0 else "BUY",
-                abs(quantity),
-                None,
-                OrderTerms(time_in_force="GTC"),
-            )
-            for number, (ticker, quantity) in enumerate(held)
-        ]
-        valid_until = due_at + _LIQUIDATION_HOLDS
-        return journal.Decision(
-            portfolio_id,
-            due_at,
-            due_at,
-            valid_until,
-            {},
-            intents=intents,
-            kind="liquidation",
-            newest_trade=newest_trade,
-        )
 
     # Value.
 
@@ -327,7 +340,11 @@ class Worker:
         else:
             rates = dict(zip(known, data.quotes.at(list(known), data.window.timeline.available[-1:])[0], strict=True))
             marks = {t: Mark(_exact(close), _exact(rates[t])) for t, close in known.items() if rates[t] == rates[t]}
-        valuation = value(self._pool, self._identity.portfolio_id, marks, self._lots, self._booking_clock(), bar)
+        portfolio_id, newest_trade = self._identity.portfolio_id, data.state.newest_trade
+        try:
+            valuation = value(self._pool, portfolio_id, marks, self._lots, self._booking_clock(), bar, newest_trade)
+        except DatabaseConflict:  # booked meanwhile, by an operator, or by an engine that was paused
+            return self._value(self.get_data())
         self._watcher.valued(self._identity, valuation)
 
     # Decisions.

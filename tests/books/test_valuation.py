@@ -13,7 +13,7 @@ from framework.books.lots import Lots, Mark
 from framework.books.open import Identity, open_portfolio, portfolios
 from framework.books.state import read_latest_valuation, read_portfolio
 from framework.books.valuation import value
-from framework.errors import BookingError, DataError, PortfolioMismatch
+from framework.errors import BookingError, DatabaseConflict, DataError, PortfolioMismatch
 from tests.books.cases import D, ask, cash, fill
 
 MARKS = {"AAPL": Mark(D(110)), "MSFT": Mark(D(3))}
@@ -50,6 +50,17 @@ def test_valuations_and_bookings_share_one_rising_time(funded):
     assert first.timestamp == clock
     assert ask(funded, "SELECT max(timestamp) FROM cash_equity_book") == [(clock + timedelta(microseconds=1),)]
     assert second.timestamp == clock + timedelta(microseconds=2)
+
+
+def test_what_was_booked_since_the_prices_were_chosen_stops_a_valuation(funded):
+    book(funded, [fill()])
+    newest = read_portfolio(funded, "1").newest_trade
+    book(funded, [cash("3", "dividend")])
+    with pytest.raises(DatabaseConflict, match="portfolio '1' was booked while it was valued"):
+        value(funded, "1", MARKS, Lots(), newest_trade=newest)
+    assert ask(funded, "SELECT count(*) FROM pnl_book") == [(0,)]
+    newest = read_portfolio(funded, "1").newest_trade
+    assert value(funded, "1", MARKS, Lots(), newest_trade=newest).income == 3
 
 
 def test_an_empty_portfolio_is_worth_nothing(books):
