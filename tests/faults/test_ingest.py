@@ -152,7 +152,7 @@ interval: 5min
 data_source: {{name: fmp, params: {{base_url: "{fmp}", requests_per_minute: 60000, patience_seconds: 2}}}}
 broker: {{name: paper}}
 database: {{url: "{database}"}}
-clock: {{start: 2008-03-12, end: 2008-03-18, seconds_per_day: 5}}
+clock: {{start: 2008-03-12, end: 2008-03-18, seconds_per_day: 0.5}}
 portfolios:
   - {{id: "1", cash: 1000, tickers: [AAPL, IBM, MSFT], strategy: buy_and_hold, lookback: 10}}
 """
