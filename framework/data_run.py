@@ -14,7 +14,7 @@ from framework.data.backfill import Backfill, BackfillPlan, Step, backfill, plan
 from framework.data.currencies import Currencies
 from framework.data.fx import CALENDAR as FX_CALENDAR
 from framework.data.ingest import BarIngestor, Watch, distinct
-from framework.data.quote_bars import QuoteIngestor, QuoteWatch
+from framework.data.quote_bars import QUOTES, QuoteIngestor, QuoteWatch
 from framework.data.rest import RestSource
 from framework.data.source import DataSource
 from framework.data.verify import Asked, Verified, verify
@@ -187,8 +187,8 @@ class QuotePolling:
         every_seconds: how often the source is asked.
     """
 
-    exchange: str | None
-    every_seconds: float
+    exchange: str | None = None
+    every_seconds: float = 5.0
 
 
 def ingest(
@@ -203,7 +203,7 @@ def ingest(
 
     Args:
         orders: of one source and one database.
-        quotes: make bars of quotes instead.
+        quotes: make bars of quotes instead; so it is done, too, for a source of bars made of quotes.
         announce: shows a line.
         started: is given the function that stops it, from any thread or signal handler.
         once: look once, and end.
@@ -234,9 +234,11 @@ def ingest(
 
 def _ingestors(pool: Pool, orders: Sequence[Order], quotes: QuotePolling | None) -> list[Ingestor]:
     source = orders[0].source
+    if quotes is None and source.key().endswith(QUOTES):
+        quotes = QuotePolling()
     if quotes is not None:
         every = timedelta(seconds=quotes.every_seconds)
-        found = distinct([Watch(each.tickers, each.interval, each.calendar) for each in orders]) if orders else []
+        found = distinct([Watch(each.tickers, each.interval, each.calendar) for each in orders])
         return [
             QuoteIngestor(pool, source, QuoteWatch(w.tickers, quotes.exchange, w.interval, w.calendar, every))
             for w in found

@@ -173,7 +173,7 @@ class LiveRun:
                 connection, plan.source.key(), config.interval, config.calendar, plan.tickers, self.clock.now().date()
             )
         for sentence in found:
-            self._announce(f"Note: {sentence}; it is traded when newer bars come")
+            self._announce(f"Note: {sentence}; it is traded when newer bars come (`engine data ingest` brings them)")
 
     def _make_engine(self) -> LiveEngine:
         from framework import __version__

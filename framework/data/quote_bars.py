@@ -68,7 +68,7 @@ class QuoteIngestor:
         if watch.interval == "1d":
             raise ConfigError("bars of a day cannot be made of quotes; use --interval 1min … 4h, or leave out --quotes")
         self._pool, self._source, self._watch = pool, source, watch
-        self._key, self._step = f"{source.key()}{QUOTES}", STEPS[watch.interval]
+        self._key, self._step = f"{source.key().removesuffix(QUOTES)}{QUOTES}", STEPS[watch.interval]
         self._last_poll = _NEVER
 
     def describe(self) -> str:

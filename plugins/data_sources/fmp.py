@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -56,6 +56,8 @@ class Fmp(RestSource):
 
     api_key: str = ""
     base_url: str = "https://financialmodelingprep.com/stable"
+    #: ``quotes``: bars that ``engine data ingest`` makes of polled quotes; they come at once, and have no history.
+    feed: Literal["official", "quotes"] = "official"
 
     #: Longer ranges are cut to their newest part by the API. Of its windows of days, the first is asked for in vain: it
     #: may lack its first bar. Of days, the newest 5,000 are answered: less than 13 years of crypto, which never rests.
@@ -79,11 +81,13 @@ class Fmp(RestSource):
         self._known: dict[str, Instrument] = {}
 
     def key(self) -> str:
-        """``fmp``."""
-        return "fmp"
+        """``fmp``; of bars made of quotes ``fmp:quotes``."""
+        return "fmp" if self.feed == "official" else "fmp:quotes"
 
     def settle_of(self, interval: str) -> timedelta:
-        """A bar is changed for some minutes after its end, the day's for longer."""
+        """A bar is changed for some minutes after its end, the day's for longer; one made of quotes is not."""
+        if self.feed == "quotes":
+            return timedelta(0)
         return timedelta(minutes=60) if interval == "1d" else timedelta(minutes=5)
 
     def headers(self) -> Mapping[str, str]:
@@ -116,6 +120,18 @@ class Fmp(RestSource):
         if status < 400 and not text.strip():
             return SourceUnavailable("FMP gave an empty answer")
         return super().problem(status, text)
+
+    def requests_for(self, interval: str, start: date, end: date) -> int:
+        """See :meth:`DataSource.requests_for`."""
+        return 0 if self.feed == "quotes" else super().requests_for(interval, start, end)
+
+    def bars(self, tickers: Sequence[str], interval: str, start: date, end: date) -> Bars:
+        """See :meth:`DataSource.bars`; of quotes none, as nobody has those of the past."""
+        if self.feed == "official":
+            return super().bars(tickers, interval, start, end)
+        if interval == "1d":
+            raise SourceError("feed: quotes of fmp has no daily bars; set interval to 1min … 4h, or leave feed out")
+        return Bars.joined([])
 
     def fetch(self, ticker: str, interval: str, start: date, end: date) -> Bars:
         """Bars of at most the days of :attr:`spans`, as traded."""

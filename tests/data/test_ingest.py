@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 
 from framework.data.ingest import BarIngestor, Watch, distinct
+from framework.data.load import ensure
 from framework.data.quote_bars import QuoteIngestor, QuoteWatch
 from framework.data.verify import Asked, verify
 from framework.db.listen import Listener
@@ -242,6 +243,18 @@ def test_a_whole_exchange_comes_in_one_request(make, pool, fmp):
     assert {at for _, at in made_of_quotes(pool)} == {OPEN}, "hours begin at the open, as the official ones do"
     assert len({ticker for ticker, _ in made_of_quotes(pool)}) > 3
     assert {each.partition("?")[0] for each in fmp.requests()} == {"/stable/batch-exchange-quote"}
+
+
+def test_a_config_may_name_the_bars_made_of_quotes(make, pool, fmp):
+    source = make(feed="quotes")
+    live(fmp, QuoteIngestor(pool, source, quote_watch()), OPEN, OPEN + timedelta(minutes=3))
+    assert len(made_of_quotes(pool)) == 2 * 3
+    fmp.set()
+    ensure(pool, source, ["AAPL", "IBM"], "1min", DAY, DAY, now=CLOSE, calendar="XNYS")
+    assert {each.partition("?")[0] for each in fmp.requests()} == {"/stable/splits", "/stable/dividends"}
+    assert len(made_of_quotes(pool)) == 2 * 3
+    with pytest.raises(SourceError, match="has no daily bars"):
+        source.bars(["AAPL"], "1d", DAY, DAY)
 
 
 def test_days_are_not_made_of_quotes(make, pool):
