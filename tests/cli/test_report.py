@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 
 import pytest
+
+from tests.prices import write_prices
 
 PAPER = """\
 name: p
 mode: paper
 clock: {start: 2010-01-04, end: 2010-03-31, seconds_per_day: 0}
-data_source: {name: sample}
+data_source: {name: csv, params: {path: prices.csv, name: p}}
 adjust: none
 broker: {name: paper, params: {commission: {name: percent, rate: 0.001}, slippage: {name: bps, bps: 2}}}
 portfolios:
@@ -30,6 +33,7 @@ def workspace(tmp_path, monkeypatch, database):
     """A working folder with both configs; the database is found as a user's is."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DATABASE_URL", database)
+    write_prices(tmp_path / "prices.csv", ["AAPL", "IBM", "MSFT"], date(2008, 1, 2), date(2013, 3, 1))
     (tmp_path / "paper.yaml").write_text(PAPER)
     (tmp_path / "backtest.yaml").write_text(BACKTEST.replace("name: paper,", "name: simulated,"))
 

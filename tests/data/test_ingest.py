@@ -200,24 +200,25 @@ def test_quotes_become_bars_of_a_source_of_their_own(make, pool, fmp):
 
 
 def test_a_kill_neither_loses_nor_doubles_a_minute(make, pool, fmp):
-    end = OPEN + timedelta(minutes=12)
+    end = OPEN + timedelta(minutes=4)
     live(fmp, QuoteIngestor(pool, make(), quote_watch()), OPEN - MINUTE, end)
     undisturbed = made_of_quotes(pool)
     with pool.connection() as connection, connection.cursor() as cursor:
         cursor.execute("TRUNCATE market_data, market_data_provisional")
-    now, ingestor = OPEN - MINUTE, QuoteIngestor(pool, make(), quote_watch())
+    source = make()
+    now, ingestor = OPEN - MINUTE, QuoteIngestor(pool, source, quote_watch())
     while now <= end:
         fmp.change(now=now.isoformat())
         ingestor.poll(now)
         now = ingestor.next_due(now)
-        ingestor = QuoteIngestor(pool, make(), quote_watch())  # all that it knew is gone
+        ingestor = QuoteIngestor(pool, source, quote_watch())  # all that it knew is gone
     assert made_of_quotes(pool) == undisturbed
 
 
 def test_two_who_poll_the_same_quotes_make_each_bar_once(make, pool, fmp):
     pair = [QuoteIngestor(pool, make(), quote_watch()) for _ in range(2)]
     now = OPEN
-    while now <= OPEN + timedelta(minutes=5):
+    while now <= OPEN + timedelta(minutes=3):
         fmp.change(now=now.isoformat())
         threads = [threading.Thread(target=each.poll, args=(now,)) for each in pair]
         for thread in threads:
@@ -225,7 +226,7 @@ def test_two_who_poll_the_same_quotes_make_each_bar_once(make, pool, fmp):
         for thread in threads:
             thread.join()
         now += timedelta(seconds=20)
-    assert len(made_of_quotes(pool)) == 2 * 5
+    assert len(made_of_quotes(pool)) == 2 * 3
     assert corrections(pool) == []
 
 

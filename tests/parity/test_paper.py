@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from datetime import date
 from decimal import Decimal
 
 import psycopg2
@@ -12,10 +13,11 @@ import pytest
 from framework.books.audit import audit
 from framework.cli.main import run_command
 from framework.db.pool import Pool
+from tests.prices import write_prices
 
 COMMON = """\
 name: parity
-data_source: {name: sample}
+data_source: {name: csv, params: {path: prices.csv, name: parity}}
 adjust: none
 portfolios:
 """
@@ -49,6 +51,7 @@ def portfolio(name, lots):
 def workspace(tmp_path, database, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DATABASE_URL", database)
+    write_prices(tmp_path / "prices.csv", ["AAPL", "IBM", "MSFT"], date(2009, 6, 1), date(2010, 6, 30))
 
     def run(mode, portfolios, *arguments):
         (tmp_path / "c.yaml").write_text(mode + COMMON + portfolios)
