@@ -95,7 +95,7 @@ def measure(pool: Pool, tickers: tuple[str, ...], rows: int, repeats: int) -> di
     dividends = [CorporateAction(t, day, "dividend", Decimal("0.12")) for t in tickers for day in ex_dates]
     with pool.transaction() as connection:
         write_bars(connection, "bench", "1d", bars(tickers, days[:before]))
-        write_corporate_actions(connection, "bench", dividends)
+        write_corporate_actions(connection, "bench", (), dividends)
     with pool.connection() as connection, connection.cursor() as cursor:
         cursor.execute("ANALYZE")
     feed, watch = Feed(Bench(), tickers, "1d", "XNYS", "all", rows), Watch()

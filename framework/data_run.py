@@ -25,7 +25,7 @@ from framework.db.queries import fetch_all, fetch_one
 from framework.engine.backtest import run_threads
 from framework.engine.clock import Clock, RealClock, SimulatedClock
 from framework.errors import UsageError
-from framework.ingest_run import Ingestor, IngestRun, Totals
+from framework.ingest_run import Ingestor, IngestRun, StoppedError, Totals
 from framework.plan import Plan
 from framework.plugin_manager import PluginManager
 from framework.runs import Announce, Progress
@@ -224,7 +224,7 @@ def ingest(
         def make(checkpoint: Callable[[], None]) -> IngestRun:
             clock = _clock(database.pool, first)
             set_clock = partial(_set_clock, database.pool, clock) if isinstance(clock, RealClock) else lambda: None
-            return IngestRun(_ingestors(database.pool, orders, quotes), clock, announce, set_clock, once=once)
+            return IngestRun(_ingestors(database.pool, orders, quotes, clock), clock, announce, set_clock, once=once)
 
         # Whatever runs SQL is on a thread, so that Ctrl-C reaches this one at once.
         run = run_threads({"start": make})[0]
@@ -232,20 +232,23 @@ def ingest(
         return run.run()
 
 
-def _ingestors(pool: Pool, orders: Sequence[Order], quotes: QuotePolling | None) -> list[Ingestor]:
+def _ingestors(pool: Pool, orders: Sequence[Order], quotes: QuotePolling | None, clock: Clock) -> list[Ingestor]:
+    def checkpoint() -> None:
+        if clock.is_over:
+            raise StoppedError("stopped")
+
     source = orders[0].source
+    parts = [part.what for order in orders for part in _parts(order)]
+    watches = distinct(
+        [Watch(tickers, interval, calendar, start) for _, tickers, interval, calendar, start, _ in parts]
+    )
     if quotes is None and source.key().endswith(QUOTES):
         quotes = QuotePolling()
-    if quotes is not None:
-        every = timedelta(seconds=quotes.every_seconds)
-        found = distinct([Watch(each.tickers, each.interval, each.calendar) for each in orders])
-        return [
-            QuoteIngestor(pool, source, QuoteWatch(w.tickers, quotes.exchange, w.interval, w.calendar, every))
-            for w in found
-        ]
-    parts = [part.what for order in orders for part in _parts(order)]
-    watches = [Watch(tickers, interval, calendar, start) for _, tickers, interval, calendar, start, _ in parts]
-    return [BarIngestor(pool, source, watch) for watch in distinct(watches)]
+    if quotes is None:
+        return [BarIngestor(pool, source, watch, checkpoint) for watch in watches]
+    every = timedelta(seconds=quotes.every_seconds)
+    polled = [QuoteWatch(each.tickers, quotes.exchange, each.interval, each.calendar, every) for each in watches]
+    return [QuoteIngestor(pool, source, each) for each in polled]
 
 
 def _clock(pool: Pool, order: Order) -> Clock:

@@ -14,7 +14,14 @@ from typing import Protocol
 
 from framework.data.ingest import Poll
 from framework.engine.clock import Clock, Sleeper
-from framework.errors import DatabaseConflict, DatabaseUnavailable, EngineError, SourceUnavailable
+from framework.errors import (
+    DatabaseBusy,
+    DatabaseConflict,
+    DatabaseUnavailable,
+    EngineError,
+    PoolTimeout,
+    SourceUnavailable,
+)
 
 #: After a failure for the moment, the next look comes so long after it, then twice as long.
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=5), timedelta(seconds=60)
@@ -34,6 +41,10 @@ class Ingestor(Protocol):
 
     def poll(self, now: datetime) -> Poll:
         """Bring what there is."""
+
+
+class StoppedError(EngineError):
+    """It was told to stop while it brought much; what was committed stays."""
 
 
 @dataclass
@@ -110,6 +121,8 @@ class IngestRun:
     def _work(self, ingestor: Ingestor, sleeper: Sleeper) -> None:
         try:
             self._loop(ingestor, sleeper)
+        except StoppedError:
+            pass
         except EngineError as error:
             self._failure = error
             self._clock.stop()
@@ -130,7 +143,7 @@ class IngestRun:
             try:
                 self._set_clock()
                 self._count(ingestor.poll(self._clock.now()))
-            except (SourceUnavailable, DatabaseUnavailable, DatabaseConflict) as error:
+            except (SourceUnavailable, DatabaseUnavailable, DatabaseConflict, DatabaseBusy, PoolTimeout) as error:
                 if self._once:
                     raise
                 # Jitter spreads ingestors that failed together.

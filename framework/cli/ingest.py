@@ -120,12 +120,13 @@ def _order_of_source(
 
 @contextmanager
 def _stopped_by_signals() -> Iterator[Callable[[Callable[[], None]], None]]:
-    """The first Ctrl-C or SIGTERM lets what is under way end, a second Ctrl-C does not wait."""
+    """The first Ctrl-C or SIGTERM lets what is under way end, a second one does not wait."""
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
 
     def started(stop: Callable[[], None]) -> None:
         def ask(number: int, frame: object) -> None:
-            signal.signal(signal.SIGINT, before[signal.SIGINT])
+            for each in before:
+                signal.signal(each, before[each])
             stop()
 
         for each in before:

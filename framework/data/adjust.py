@@ -122,7 +122,7 @@ def _positive(action: CorporateAction) -> float:
     if not action.value.is_finite() or action.value <= 0:
         raise DataError(
             f"the {action.kind} of {action.ticker} on {action.ex_date} has the value {action.value}; "
-            "it must be greater than 0. Correct or delete this corporate action"
+            "it must be greater than 0. Correct this row of corporate_actions, or set is_ignored of it"
         )
     return float(action.value)
 

@@ -31,12 +31,14 @@ class Ask:
         tickers: whose bars.
         start, end: exchange dates, both included; of a ticker of which a part is there, only what lacks is asked for.
         requests: what it costs, before any repetition.
+        is_exact: all of these dates are asked for, whatever is there.
     """
 
     tickers: tuple[str, ...]
     start: date
     end: date
     requests: int
+    is_exact: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ def backfill(
     load = _Load(pool, Reading(source, interval, calendar, now, again, overlap))
     before = source.requests_made
     for done, ask in enumerate(plan.asks, start=1):
-        load.bring(ask.tickers, ask.start, ask.end)
+        load.bring(ask)
         if progress is not None:
             progress(Step(done, len(plan.asks), source.requests_made - before, plan.requests, load.report.rows))
     # What was found of the tickers when they were loaded is said by every backfill, and once.
@@ -176,19 +178,20 @@ class _Load:
         self._pool, self._reading = pool, reading
         self.report, self.unavailable = LoadReport(reading.source.key()), dict[str, str]()
 
-    def bring(self, tickers: Sequence[str], start: date, end: date) -> None:
-        """Load what is lacking of these; one that is not to be had is noted, and does not keep the others."""
-        wanted = [ticker for ticker in tickers if ticker not in self.unavailable]
+    def bring(self, ask: Ask) -> None:
+        """Load what is lacking of it; a ticker that is not to be had is noted, and does not keep the others."""
+        wanted = tuple(ticker for ticker in ask.tickers if ticker not in self.unavailable)
+        reading = replace(self._reading, again=True) if ask.is_exact else self._reading
         try:
             if wanted:
-                loaded = ensure_read(self._pool, self._reading, wanted, start, end)
+                loaded = ensure_read(self._pool, reading, wanted, ask.start, ask.end)
                 self.report = self.report.merged(loaded)
-        except TickerUnavailable as error:
+        except (TickerUnavailable, DataError) as error:
             if len(wanted) == 1:
                 self.unavailable[wanted[0]] = str(error)
             else:
                 for ticker in wanted:  # which one it is, and the others without it
-                    self.bring([ticker], start, end)
+                    self.bring(replace(ask, tickers=(ticker,)))
 
 
 def _asks(pool: Pool, reading: Reading, tickers: tuple[str, ...], start: date, last: date) -> Iterator[Ask]:
@@ -208,7 +211,8 @@ def _asks(pool: Pool, reading: Reading, tickers: tuple[str, ...], start: date, l
         pieces = [piece for span in spans[ticker] for piece in _pieces(span, known.get(ticker))] or [(last, last)]
         for number, piece in enumerate(pieces):
             cost = source.requests_for(interval, *piece) if spans[ticker] else 0
-            yield Ask((ticker,), *piece, cost + (source.requests_for_actions if ticker in due and not number else 0))
+            cost += source.requests_for_actions if ticker in due and not number else 0
+            yield Ask((ticker,), *piece, cost, is_exact=bool(spans[ticker]))
 
 
 def _pieces(span: tuple[date, date], known: Coverage | None) -> Iterator[tuple[date, date]]:

@@ -108,6 +108,10 @@ class HttpClient:
             return SourceUnavailable(f"{where} did not answer within {self._timeout_seconds:g} s")
         except (requests.ConnectionError, urllib3.exceptions.HTTPError) as error:
             return SourceUnavailable(f"{where} cannot be reached, or broke off: {_reason(error)}")
+        except (requests.exceptions.InvalidHeader, UnicodeError):  # their words would show what the header holds
+            raise SourceError(
+                f"{where} cannot be asked: a header has characters that cannot be sent; check the key"
+            ) from None
         except requests.RequestException as error:
             raise SourceError(f"{where} cannot be asked: {_reason(error)}; check the base URL") from None
         if 300 <= reply.status_code < 400:

@@ -6,7 +6,7 @@ calendar, so that an ingestor that was killed goes on where it was.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
@@ -15,17 +15,13 @@ import numpy as np
 from framework.data.backfill import backfill, last_final_session
 from framework.data.calendars import STEPS, covering
 from framework.data.coming import Coming
-from framework.data.load import follow
+from framework.data.load import BEFORE_OPEN, OVERLAP, actions_due_at, follow
 from framework.data.source import DataSource
 from framework.db.market import coverage_of
 from framework.db.pool import Pool
-from framework.errors import TickerUnavailable
+from framework.errors import DataError, TickerUnavailable
 from framework.model.timeline import moment, stamp
 
-#: With a new session so many days before it are asked for again, as a source corrects its bars.
-_OVERLAP = timedelta(days=4)
-#: So long before a session opens its splits and dividends are asked for.
-_BEFORE_OPEN = timedelta(minutes=30)
 #: A session that the source does not have yet is asked for again, at first after so long, then more and more seldom.
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(minutes=5), timedelta(hours=1)
 _AHEAD = timedelta(days=20)
@@ -74,18 +70,21 @@ class BarIngestor:
         pool: of the database.
         source: is asked.
         watch: what for.
+        checkpoint: is called now and then while much is brought; what it raises ends that.
 
     Raises:
         ConfigError: the calendar is unknown.
     """
 
-    def __init__(self, pool: Pool, source: DataSource, watch: Watch) -> None:
-        self._pool, self._source, self._watch = pool, source, watch
+    def __init__(
+        self, pool: Pool, source: DataSource, watch: Watch, checkpoint: Callable[[], None] = lambda: None
+    ) -> None:
+        self._pool, self._source, self._watch, self._checkpoint = pool, source, watch, checkpoint
         self._settle = source.settle_of(watch.interval)
         self._coming = Coming(watch.calendar, watch.interval, self._settle)
         self._unavailable: dict[str, str] = {}
-        #: Session and day for which the sessions that are over were last looked at.
-        self._looked_at: tuple[date, date] | None = None
+        #: The last final session, and since when splits and dividends were due, when that was last looked at.
+        self._looked_at: tuple[date, datetime] | None = None
         self._again_at: datetime | None = None
         self._pause = _FIRST_PAUSE
 
@@ -98,7 +97,7 @@ class BarIngestor:
     def next_due(self, after: datetime) -> datetime:
         """The first moment later than ``after`` at which there may be something new."""
         known = covering(self._watch.calendar, after.date(), after.date(), _AHEAD)
-        soon = known.opens - np.timedelta64(_BEFORE_OPEN, "us")
+        soon = known.opens - np.timedelta64(BEFORE_OPEN, "us")
         due = [self._coming.next_bar(after), moment(soon[soon > stamp(after)][0])]
         if self._again_at is not None:
             due.append(max(self._again_at, after + timedelta(microseconds=1)))
@@ -112,10 +111,10 @@ class BarIngestor:
             EngineError: another one that trying again does not mend.
         """
         final = last_final_session(self._watch.calendar, self._settle, now)
-        over = Poll()
-        if self._looked_at != (final, now.date()) or (self._again_at is not None and self._again_at <= now):
+        over, due = Poll(), actions_due_at(self._watch.calendar, now)
+        if self._looked_at != (final, due) or (self._again_at is not None and self._again_at <= now):
             over = self._bring(final, now)
-            self._looked_at = final, now.date()
+            self._looked_at = final, due
             self._plan_again(over, now)
         running = self._running(final, now)
         found = Poll() if running is None else self._follow(running, now)
@@ -135,7 +134,7 @@ class BarIngestor:
         watch, self._unavailable = self._watch, {}  # what was not to be had may be by now
         start = min(watch.since, final)
         what = self._pool, self._source, watch.tickers, watch.interval, watch.calendar, start, final
-        found = backfill(*what, now=now, overlap=_OVERLAP)
+        found = backfill(*what, lambda step: self._checkpoint(), now, overlap=OVERLAP)
         self._unavailable = dict(found.unavailable)
         known = coverage_of(self._pool, self._source.key(), watch.interval, watch.tickers)
         late = tuple(ticker for ticker in self._tickers() if ticker not in known or known[ticker].end < final)
@@ -162,7 +161,7 @@ class BarIngestor:
         watch, tickers = self._watch, self._tickers()
         try:
             found = follow(self._pool, self._source, tickers, watch.interval, watch.calendar, day, now)
-        except TickerUnavailable:
+        except (TickerUnavailable, DataError):
             return self._follow_each(tickers, day, now)
         return Poll(found.inserted, found.corrected, notes=tuple(found.changes()))
 
@@ -173,7 +172,7 @@ class BarIngestor:
             try:
                 what = self._pool, self._source, [ticker], self._watch.interval, self._watch.calendar, day, now
                 found = follow(*what)
-            except TickerUnavailable as error:
+            except (TickerUnavailable, DataError) as error:
                 self._unavailable[ticker] = str(error)
                 continue
             inserted, corrected = inserted + found.inserted, corrected + found.corrected

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from framework.data.calendars import STEPS, ends
+from framework.data.calendars import STEPS, covering, ends
 from framework.data.quality import QualityReport, check, check_spacing, merged
 from framework.data.source import DataSource
 from framework.data.store import SETTLED_AFTER, Batch, Job, LoadReport
@@ -19,12 +20,19 @@ from framework.db.market import Coverage, coverage_of
 from framework.db.pool import Pool
 from framework.db.quarantine import read_held
 from framework.db.retry import retry
-from framework.errors import DataError, SourceError
+from framework.errors import DataError, SourceError, TickerUnavailable
 from framework.model.bars import Bars
+from framework.model.quotes import Instrument
+from framework.model.timeline import moment, stamp
 
 #: A transaction holds whole tickers, and no more than about so many bars: a second's work.
 BARS_PER_TRANSACTION = 100_000
 
+#: With new days of minutes, so many before them are asked for again.
+OVERLAP = timedelta(days=4)
+#: So long before a session opens its splits and dividends are asked for.
+BEFORE_OPEN = timedelta(minutes=30)
+_RECENT = timedelta(days=30)
 _DAY = timedelta(days=1)
 _NO_TIME = timedelta(0)
 
@@ -61,20 +69,46 @@ class Reading:
         if known is None:
             return [(start, end)]
         if self.again:
-            return [(min(start, known.end + _DAY), max(end, known.start - _DAY))]
+            first, last = min(start, known.end + _DAY), max(end, known.start - _DAY)
+            before = [(first, known.start - _DAY)] if first < known.start else []
+            return before + ([(max(first, known.start), last)] if last >= known.start else [])
         before = [(start, known.start - _DAY)] if start < known.start else []
-        after = [(max(known.start, known.end + _DAY - self.overlap), end)] if end > known.end else []
+        after = [(max(known.start, known.end + _DAY - self._overlap_of(known)), end)] if end > known.end else []
         return before + after
 
+    def _overlap_of(self, known: Coverage) -> timedelta:
+        """Minutes may have been late when their session was read, which nothing shows: recent ones are read again."""
+        is_recent = self.interval != "1d" and known.end >= self.now.date() - _RECENT
+        return max(self.overlap, OVERLAP) if is_recent else self.overlap
+
     def are_actions_due(self, known: Coverage | None) -> bool:
-        """Whether splits and dividends are to be read: of files with every change, of other sources once a day."""
+        """Whether splits and dividends are to be read: of files with every change, of others before each session."""
         if self.source.whole or known is None or known.actions_read_at is None:
             return True
-        return known.actions_read_at.astimezone(UTC).date() < self.now.astimezone(UTC).date()
+        return known.actions_read_at < self._actions_due
+
+    @cached_property
+    def _actions_due(self) -> datetime:
+        return actions_due_at(self.calendar, self.now)
 
     def may_actions_come(self, end: date) -> bool:
         """Whether splits and dividends that become known today can matter to bars that end there."""
         return not self.source.whole and end >= self.now.date() - SETTLED_AFTER
+
+
+def actions_due_at(calendar: str | None, now: datetime) -> datetime:
+    """Splits and dividends that were read before this are not of today: half an hour before the newest open.
+
+    Args:
+        calendar: whose sessions; ``None``: midnight UTC counts.
+        now: aware.
+    """
+    now = now.astimezone(UTC)
+    if calendar is None:
+        return now.replace(hour=0, minute=0, second=0, microsecond=0)
+    known = covering(calendar, now.date() - _RECENT, now.date(), _DAY)
+    due = known.opens - np.timedelta64(BEFORE_OPEN, "us")
+    return moment(due[due <= stamp(now)][-1])
 
 
 def ensure(
@@ -196,12 +230,22 @@ def _run(pool: Pool, reading: Reading, job: Job) -> Iterator[LoadReport]:
     check_spacing(bars, interval)
     _check_usable(source, bars, found, job)
     due = [ticker for ticker in job.tickers if ticker in job.due]
-    actions, instruments = source.corporate_actions(due), [source.instrument(ticker) for ticker in due]
+    actions, instruments = source.corporate_actions(due), [_instrument(source, ticker) for ticker in due]
     for tickers, part in _parts(job.tickers, bars):
         own = tuple(action for action in actions if action.ticker in tickers)
         facts = tuple(each for each in instruments if each.ticker in tickers)
         batch = Batch(source, interval, job.of(tickers), part, found, left_out, own, facts, reading.now)
         yield retry(partial(batch.store_in, pool))
+
+
+def _instrument(source: DataSource, ticker: str) -> Instrument:
+    found = source.instrument(ticker)
+    if not re.fullmatch(r"[A-Z]{3}", found.currency):
+        raise TickerUnavailable(
+            f"{ticker}: data source {source.key()} says that it is in {found.currency!r}; a currency is three capital "
+            "letters, and hundredths of one are not supported"
+        )
+    return found
 
 
 def _parts(tickers: Sequence[str], bars: Bars) -> Iterator[tuple[tuple[str, ...], Bars]]:

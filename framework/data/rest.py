@@ -179,7 +179,7 @@ class RestSource(DataSource):
     def _shared_limit(self, pool: Pool) -> SharedRateLimit:
         from framework.data.shared_limit import SharedRateLimit  # needs the database's driver
 
-        key = json.dumps([self.key(), *sorted(self.headers().items())])
+        key = json.dumps([self.base_url, *sorted(self.headers().items())])
         return SharedRateLimit(pool, hashlib.sha256(key.encode()).hexdigest(), self.requests_per_minute)
 
     @cached_property

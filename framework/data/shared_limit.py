@@ -11,8 +11,8 @@ from framework.db.pool import Pool
 from framework.db.queries import execute, fetch_one
 from framework.db.retry import retry
 
-#: A hold or a queue of programs reaches no further; a row that does was written before the clock was set back.
-_AHEAD_SECONDS = 120.0
+#: A hold, or a queue of so many programs, reaches no further: a row that does is of before the clock was set back.
+_AHEAD_SECONDS, _PROGRAMS = 120.0, 60
 
 
 class SharedRateLimit:
@@ -43,7 +43,8 @@ class SharedRateLimit:
             place = self._next
             self._next += self._pace.pause_seconds
             self._left -= 1
-        wait_until(place)
+            # Under the lock: nobody here reserves more before these places have come.
+            wait_until(place)
 
     def hold_back(self, seconds: float) -> None:
         """See :meth:`~framework.data.rate_limit.Limit.hold_back`."""
@@ -70,7 +71,7 @@ class SharedRateLimit:
             "count": count,
             "pause_seconds": self._pace.pause_seconds,
             "burst_seconds": self._pace.burst_seconds,
-            "ahead_seconds": _AHEAD_SECONDS,
+            "ahead_seconds": max(_AHEAD_SECONDS, _PROGRAMS * self._pace.burst * self._pace.pause_seconds),
         }
         with self._pool.connection() as connection:
             row = fetch_one(connection, "take_requests", asked)

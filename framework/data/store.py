@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
@@ -18,13 +18,13 @@ from framework.db.market import (
 )
 from framework.db.pool import Pool
 from framework.db.quarantine import keep
-from framework.db.queries import execute
 from framework.db.types import Connection
 from framework.model.bars import Bars, CorporateAction
 from framework.model.quotes import Instrument
 
 #: A session that a source does not have so long after it does not come any more.
 SETTLED_AFTER = timedelta(days=7)
+_LONGEST_CLOSURE = timedelta(days=12)
 _DAY = timedelta(days=1)
 
 
@@ -41,6 +41,8 @@ class LoadReport:
             ``market_data_corrections`` keeps what they were.
         removed: stored bars that a changed file no longer has; kept there too.
         corrections: the first few bars that differed, stored against offered, in words.
+        taken_back: splits and dividends that the source has stated and states no longer, or otherwise, in words.
+        empty: tickers and dates of which the source gave no bar, in words.
         quality: what was refused or mended of the tickers asked for, whenever they were loaded.
         seconds: in all.
     """
@@ -52,6 +54,8 @@ class LoadReport:
     corrected: int = 0
     removed: int = 0
     corrections: tuple[str, ...] = ()
+    taken_back: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
     quality: QualityReport = field(default_factory=QualityReport)
     seconds: float = 0.0
 
@@ -70,13 +74,19 @@ class LoadReport:
             self.corrected + other.corrected,
             self.removed + other.removed,
             (self.corrections + other.corrections)[:3],
+            self.taken_back + other.taken_back,
+            self.empty + other.empty,
             self.quality.merged(other.quality),
             self.seconds + other.seconds,
         )
 
     def notes(self) -> list[str]:
         """A sentence for each thing that a reader of the results should know; none where all was well."""
-        return [*self.quality.lines(), *self.changes()]
+        found = [*self.quality.lines(), *self.changes()]
+        if self.empty:
+            shown, more = "; ".join(self.empty[:3]), " …" if len(self.empty) > 3 else ""
+            found.append(f"the source has no bar of {shown}{more}; where that is wrong, ask --again")
+        return found
 
     def changes(self) -> list[str]:
         """A sentence each on stored bars that were corrected, and that were removed."""
@@ -85,7 +95,11 @@ class LoadReport:
             f"stored bars differed from what the source has now and were corrected{first}": self.corrected,
             "stored bars are no longer in the changed file and were removed": self.removed,
         }
-        return [f"{count} {text}" for text, count in counted.items() if count]
+        found = [f"{count} {text}" for text, count in counted.items() if count]
+        if self.taken_back:
+            shown = "; ".join(self.taken_back[:3])
+            found.append(f"{len(self.taken_back)} splits or dividends are stated no longer, or otherwise: {shown}")
+        return found
 
 
 @dataclass(frozen=True)
@@ -151,18 +165,27 @@ class Batch:
         keep(connection, key, self.interval, tickers, self.left_out, self.source.whole)
         counts = written.inserted, written.identical, written.corrected, written.removed
         report = LoadReport(key, tickers, *counts, corrections=tuple(map(str, written.examples)))
-        # The source states all that it knows: an action that it no longer has is gone.
-        execute(connection, "delete_corporate_actions", {"source": key, "tickers": sorted(self.job.due)})
-        write_corporate_actions(connection, key, self.actions)
+        due = sorted(self.job.due)
+        gone = write_corporate_actions(connection, key, due, self.actions) if due else ()
+        report = replace(report, taken_back=tuple(f"{e.ticker} {e.kind} {e.value:f} of {e.ex_date}" for e in gone))
+        report = replace(report, empty=tuple(self._empty()))
         write_instruments(connection, self.instruments)
         covered = [] if self.job.is_running else [self._coverage(ticker, known.get(ticker)) for ticker in tickers]
         write_coverage(connection, key, self.interval, [each for each in covered if each is not None])
         return report
 
-    def _end_of(self, ticker: str) -> date:
+    def _empty(self) -> Iterator[str]:
+        """Tickers that have no bar in more days than any exchange is closed for."""
+        job = self.job
+        if self.source.whole or not job.is_for_bars or job.is_running or job.end - job.start < _LONGEST_CLOSURE:
+            return
+        there = {self.bars.tickers[code] for code in set(self.bars.code.tolist())}
+        yield from (f"{ticker} from {job.start} to {job.end}" for ticker in job.tickers if ticker not in there)
+
+    def _end_of(self, ticker: str, known: Coverage | None) -> date:
         """Until when the ticker is loaded: of the last days, only until its newest bar, as the source may be late."""
         settled = self.now.date() - SETTLED_AFTER
-        if self.job.end <= settled:
+        if self.job.end <= settled or (known is not None and self.job.end + _DAY == known.start):
             return self.job.end
         code = self.bars.tickers.index(ticker) if ticker in self.bars.tickers else -1
         own = self.bars.timestamps[self.bars.code == code].astype("datetime64[D]")
@@ -176,7 +199,7 @@ class Batch:
             own = self.bars.timestamps[self.bars.code == self.bars.tickers.index(ticker)].astype("datetime64[D]")
             content = self.source.content_hash(ticker, self.interval)
             return Coverage(ticker, own.min().item(), own.max().item(), content, found.stored(), read_at)
-        start, end = self.job.start, self._end_of(ticker) if self.job.is_for_bars else date.min
+        start, end = self.job.start, self._end_of(ticker, known) if self.job.is_for_bars else date.min
         if end < start or (known is not None and known.start <= start and end <= known.end):
             # Nothing that counts; or another loader was here first, and has told what there is to tell.
             return known and replace(known, actions_read_at=read_at)

@@ -244,7 +244,7 @@ class _Check:
                 gone = np.concatenate((gone, bars.timestamps))
                 if policy_of(self._asked.policies, code) == "quarantine":
                     put(connection, series.source, series.interval, code, bars)
-                count = take_out(connection, series.source, series.interval, series.ticker, bars.timestamps)
+                count = take_out(connection, series.source, series.interval, series.ticker, bars)
                 seen = self.found[code]
                 self.found[code] = Seen(seen.count, seen.tickers, seen.first, seen.taken_out + count)
 

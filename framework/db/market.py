@@ -103,8 +103,29 @@ def write_instruments(connection: Connection, instruments: Sequence[Instrument])
     execute(connection, "write_instruments", dict(zip(columns, values, strict=True)))
 
 
-def write_corporate_actions(connection: Connection, source: str, actions: Sequence[CorporateAction]) -> int:
-    """Add splits and dividends; one that is there (same ticker, ex-date, kind) stays. How many are new."""
-    columns = ("source", "ticker", "ex_date", "kind", "value")
-    rows = [(source, each.ticker, each.ex_date, each.kind, each.value) for each in actions]
-    return insert_rows(connection, "corporate_actions", columns, rows, columns[:4])
+def write_corporate_actions(
+    connection: Connection, source: str, tickers: Sequence[str], actions: Sequence[CorporateAction]
+) -> tuple[CorporateAction, ...]:
+    """Have the splits and dividends of some tickers as their source states them.
+
+    Rows that were added by hand, or are set to be ignored, stay, and win over a stated one of their day and kind.
+
+    Args:
+        connection: inside a transaction.
+        source: value of the column ``source``.
+        tickers: all of whose actions are stated.
+        actions: all that the source states of them.
+
+    Returns:
+        those that were there and are stated no longer, or with another value.
+    """
+    asked: dict[str, object] = {"source": source, "tickers": list(tickers)}
+    asked["stated_tickers"] = [each.ticker for each in actions]
+    asked["ex_dates"] = [each.ex_date for each in actions]
+    asked["kinds"] = [each.kind for each in actions]
+    asked["amounts"] = [each.value for each in actions]
+    gone = fetch_all(connection, "remove_corporate_actions", asked)
+    columns = ("source", "ticker", "ex_date", "kind", "value", "is_stated")
+    rows = [(source, each.ticker, each.ex_date, each.kind, each.value, True) for each in actions]
+    insert_rows(connection, "corporate_actions", columns, rows, columns[:4])
+    return tuple(CorporateAction(*row) for row in gone)

@@ -68,9 +68,11 @@ def put(connection: Connection, source: str, interval: str, code: str, bars: Bar
         execute(connection, "quarantine_bars", {"source": source, "bar_interval": interval, "code": code} | columns)
 
 
-def take_out(connection: Connection, source: str, interval: str, ticker: str, times: Times) -> int:
-    """Remove the bars of a ticker that start at these times from ``market_data``; how many there were."""
-    asked = {"source": source, "bar_interval": interval, "ticker": ticker, "times": _texts(times)}
+def take_out(connection: Connection, source: str, interval: str, ticker: str, bars: Bars) -> int:
+    """Remove bars of a ticker from ``market_data``, where they still are as these; how many there were."""
+    asked: dict[str, object] = {"source": source, "bar_interval": interval, "ticker": ticker}
+    asked["times"] = _texts(bars.timestamps)
+    asked |= {name: getattr(bars, name).tolist() for name in _FIELDS}
     return execute(connection, "take_out_bars", asked)
 
 

@@ -10,8 +10,8 @@ day.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_DOWN, Decimal
 from fractions import Fraction
 from typing import TypeAlias
@@ -25,6 +25,7 @@ from framework.books.open import Identity
 from framework.books.reads import rows_by_key
 from framework.data.coming import Coming
 from framework.data.window import Market
+from framework.db.market import read_corporate_actions
 from framework.db.pool import Pool
 from framework.db.queries import Row, execute, fetch_all, fetch_one
 from framework.db.retry import retry
@@ -39,6 +40,8 @@ NOTHING_LEFT = "nothing left of it after a split"
 #: A ticker's currency, and its rate at a moment where that is not the portfolio's.
 RateOf: TypeAlias = Callable[[str, datetime], tuple[str, Decimal | None]]
 
+#: A source moves an ex-date by no more.
+_MOVED_DAYS = 20
 _ZERO, _MICRO = Decimal(0), Decimal("1e-6")
 #: A ratio such as 1 for 3 is written with so many decimals that it is that ratio.
 _LARGEST_OLD, _CLOSE = 10**6, Fraction(1, 10**9)
@@ -141,9 +144,31 @@ class Actions:
         def once() -> str | None:
             with self._pool.transaction(isolation="read committed") as connection:
                 lock(connection, [self._identity.portfolio_id])
-                return "" if rows_by_key(connection, [self._key(due.action)]) else work(connection, due)
+                if rows_by_key(connection, [self._key(due.action)]):
+                    return ""
+                self._refuse_moved(connection, due)
+                return work(connection, due)
 
         return retry(once)
+
+    def _refuse_moved(self, connection: Connection, due: _Due) -> None:
+        """Refuse an action that may be a booked one whose day its source has changed: it would be booked twice."""
+        action = due.action
+        assert self._source is not None, "without a source nothing is due"
+        stated = {
+            each.ex_date
+            for each in read_corporate_actions(connection, self._source, [action.ticker])
+            if each.kind == action.kind
+        }
+        near = [action.ex_date + timedelta(days=n) for n in range(-_MOVED_DAYS, _MOVED_DAYS + 1)]
+        keys = {self._key(replace(action, ex_date=day)): day for day in near if day not in stated}
+        for key in rows_by_key(connection, list(keys)):
+            raise BookingError(
+                f"portfolio {self._identity.portfolio_id}: the {action.kind} of {action.ticker} of {keys[key]} is "
+                f"booked; its source states it no longer, but one of {action.ex_date} ({_plain(action.value)}). Where "
+                "it is the same, set is_ignored of the new row of corporate_actions; where it is another, add the old "
+                "one there again"
+            )
 
     def _held(self, connection: Connection, due: _Due) -> tuple[Decimal, bool]:
         """Shares held when the session opened, after splits of the day; whether shares have come or gone since."""
@@ -252,8 +277,8 @@ class Actions:
             f"portfolio {portfolio_id} held {_plain(held)} {split.ticker} when it was split on {split.ex_date} "
             f"({_plain(split.value)} for 1), and has traded it since, while the split is not in its books: it became "
             "known too late to tell which shares are old and which new, and nothing is guessed. Nothing was done. If "
-            f"there was no such split, delete it from corporate_actions; else begin anew under another portfolio id "
-            "(the old books stay as they are)"
+            "there was no such split, set is_ignored of its row of corporate_actions; else begin anew under another "
+            "portfolio id (the old books stay as they are)"
         )
 
 
@@ -316,7 +341,7 @@ def _ratio(split: CorporateAction) -> Fraction:
     if not value or abs(ratio - value) > _CLOSE * value:
         raise DataError(
             f"the split of {split.ticker} on {split.ex_date} has the ratio {split.value}, which is no ratio of whole "
-            f"numbers up to {_LARGEST_OLD}; correct or delete this corporate action"
+            f"numbers up to {_LARGEST_OLD}; correct this row of corporate_actions, or set is_ignored of it"
         )
     return ratio
 

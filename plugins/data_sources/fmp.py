@@ -74,9 +74,11 @@ class Fmp(RestSource):
 
     def check(self) -> None:
         """Take the key from the environment where the parameter is left out."""
-        self.api_key = self.api_key or os.environ.get("FMP_API_KEY", "")
+        self.api_key = (self.api_key or os.environ.get("FMP_API_KEY", "")).strip()
         if not self.api_key:
             raise ConfigError("data source fmp: there is no API key; set FMP_API_KEY, or params: {api_key: ${…}}")
+        if not (self.api_key.isascii() and self.api_key.isprintable()):
+            raise ConfigError("data source fmp: the API key has characters that no key has; set FMP_API_KEY again")
         #: Those that were asked for.
         self._known: dict[str, Instrument] = {}
 
@@ -221,8 +223,12 @@ class Fmp(RestSource):
             if not found:
                 hint = f"; class shares are written with a hyphen: {ticker.replace('.', '-')}" if "." in ticker else ""
                 raise TickerUnavailable(f"FMP knows no ticker {ticker!r}{hint}")
-            exchange = found[0].get("exchange")
-            self._known[ticker] = Instrument(ticker, str(found[0].get("currency") or "USD"), exchange or None)
+            exchange, currency = found[0].get("exchange"), str(found[0].get("currency") or "USD")
+            if not re.fullmatch(r"[A-Z]{3}", currency):
+                raise TickerUnavailable(
+                    f"{ticker}: FMP quotes it in {currency!r}, which is no currency of three letters"
+                )
+            self._known[ticker] = Instrument(ticker, currency, exchange or None)
         return self._known[ticker]
 
     def _daily(self, kind: str, ticker: str, start: date, end: date) -> Sequence[Mapping[str, Any]]:
@@ -307,16 +313,16 @@ def _day(row: Mapping[str, Any], ticker: str) -> date:
     try:
         return date.fromisoformat(str(row["date"])[:10])
     except (KeyError, ValueError) as error:
-        raise SourceError(f"FMP gave a row of {ticker} without a usable date: {row}") from error
+        raise TickerUnavailable(f"{ticker}: FMP gave a row of it without a usable date: {row}") from error
 
 
 def _positive(row: Mapping[str, Any], name: str, ticker: str) -> Decimal:
     try:
         value = Decimal(str(row[name]))
     except (KeyError, InvalidOperation) as error:
-        raise SourceError(f"FMP gave a row of {ticker} whose {name} is no number: {row}") from error
+        raise TickerUnavailable(f"{ticker}: FMP gave a row of it whose {name} is no number: {row}") from error
     if not value.is_finite() or value <= 0:
-        raise SourceError(f"FMP gave a row of {ticker} whose {name} cannot be used: {row}")
+        raise TickerUnavailable(f"{ticker}: FMP gave a row of it whose {name} cannot be used: {row}")
     return value
 
 

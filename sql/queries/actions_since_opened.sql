@@ -4,7 +4,7 @@
 -- Locks: none. Cost: an index entry per ticker, and the actions.
 SELECT ticker, ex_date, kind, value
 FROM corporate_actions
-WHERE source = %(source)s AND ticker = ANY (%(tickers)s)
+WHERE source = %(source)s AND ticker = ANY (%(tickers)s) AND NOT is_ignored
     AND ex_date >= (
         SELECT (exec_timestamp AT TIME ZONE 'UTC')::date
         FROM trade_execution_logs

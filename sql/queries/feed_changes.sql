@@ -11,4 +11,4 @@ SELECT
     count(*),
     bit_xor(hash_record_extended(ROW (ticker, ex_date, kind, value), 0))
 FROM corporate_actions
-WHERE source = %(source)s AND ticker = ANY (%(tickers)s) AND ex_date > %(since)s
+WHERE source = %(source)s AND ticker = ANY (%(tickers)s) AND ex_date > %(since)s AND NOT is_ignored

@@ -3,5 +3,5 @@
 -- Locks: none.
 SELECT ticker, ex_date, kind, value
 FROM corporate_actions
-WHERE source = %(source)s AND ticker = ANY (%(tickers)s)
+WHERE source = %(source)s AND ticker = ANY (%(tickers)s) AND NOT is_ignored
 ORDER BY ticker, ex_date, kind

@@ -132,6 +132,17 @@ def test_what_a_ticker_is_traded_in_is_kept_and_what_was_stated_stays(pool):
         assert cursor.fetchall() == [("A", "GBP", "XLON"), ("B", "USD", None)]
 
 
+def test_days_of_which_the_source_has_nothing_are_told(pool):
+    class Young(Api):
+        def bars(self, tickers, interval, start, end):
+            return super().bars(tickers, interval, max(start, date(2024, 2, 1)), end)
+
+    run(pool, Young(), ["A"], "1d", date(2024, 2, 1))
+    note = "the source has no bar of A from 2024-01-02 to 2024-01-31; where that is wrong, ask --again"
+    assert note in run(pool, Young(), ["A"], "1d", date(2024, 1, 2)).loaded.notes()
+    assert run(pool, Young(), ["A"], "1d", date(2024, 1, 2)).loaded.notes() == []
+
+
 def test_again_corrects_what_has_changed(pool):
     run(pool, Api(), ["A"], "1d", date(2024, 1, 2), date(2024, 2, 1))
     changed = Api(price=11.0)

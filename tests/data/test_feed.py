@@ -92,6 +92,7 @@ def act(pool, source, *actions):
         return write_corporate_actions(
             connection,
             source.key(),
+            (),
             [
                 CorporateAction(ticker, date.fromisoformat(day), kind, Decimal(value))
                 for ticker, day, kind, value in actions

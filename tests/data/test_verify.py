@@ -25,7 +25,7 @@ def fill(pool, bars, interval="1d", source="feed", covered=None, actions=()):
     with pool.transaction() as connection:
         write_bars(connection, source, interval, bars)
         write_coverage(connection, source, interval, [Coverage(ticker, start, end)])
-        write_corporate_actions(connection, source, actions)
+        write_corporate_actions(connection, source, (), actions)
 
 
 def count(pool, table="market_data"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -374,10 +375,27 @@ def test_corporate_actions_come_back_exact_and_once(pool):
     split = CorporateAction("AAPL", date(2005, 2, 28), "split", Decimal(2))
     dividend = CorporateAction("AAPL", date(2004, 11, 15), "dividend", Decimal("0.012345678912"))
     with pool.transaction() as connection:
-        assert write_corporate_actions(connection, "sample", [split, dividend]) == 2
-        assert write_corporate_actions(connection, "sample", [split]) == 0
+        assert write_corporate_actions(connection, "sample", ["AAPL"], [split, dividend]) == ()
+        assert write_corporate_actions(connection, "sample", ["MSFT"], []) == ()
         assert read_corporate_actions(connection, "sample", ["AAPL", "X"]) == (dividend, split)
         assert read_corporate_actions(connection, "other", ["AAPL"]) == ()
+        changed = CorporateAction("AAPL", dividend.ex_date, "dividend", Decimal("0.02"))
+        assert write_corporate_actions(connection, "sample", ["AAPL"], [changed]) == (dividend, split)
+        assert read_corporate_actions(connection, "sample", ["AAPL"]) == (changed,)
+
+
+def test_actions_of_somebodys_own_and_ignored_ones_outlive_what_the_source_states(pool):
+    stated = CorporateAction("A", date(2005, 2, 28), "split", Decimal(2))
+    with pool.transaction() as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO corporate_actions (source, ticker, ex_date, kind, value) "
+            "VALUES ('feed', 'A', '2005-02-28', 'split', 3), ('feed', 'A', '2006-02-28', 'split', 4)"
+        )
+        write_corporate_actions(connection, "feed", ["A", "B"], [stated, replace(stated, ticker="B")])
+        cursor.execute("UPDATE corporate_actions SET is_ignored = true WHERE ticker = 'B'")
+        write_corporate_actions(connection, "feed", ["A", "B"], [replace(stated, ticker="B")])
+        found = read_corporate_actions(connection, "feed", ["A", "B"])
+    assert [(each.ticker, each.ex_date.year, each.value) for each in found] == [("A", 2005, 3), ("A", 2006, 4)]
 
 
 class Stop(Exception):

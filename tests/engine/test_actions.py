@@ -19,7 +19,7 @@ from framework.engine.account import Terms
 from framework.engine.actions import Actions
 from framework.engine.decider import closing
 from framework.engine.paper import PaperAccount
-from framework.errors import DataError
+from framework.errors import DataError, EngineError
 from framework.model.bars import CorporateAction
 from framework.model.money import FRACTIONAL, WHOLE
 from framework.model.orders import OrderTerms
@@ -535,3 +535,19 @@ def test_shares_sold_short_owe_the_dividend(desk):
 def test_a_ratio_that_is_none_is_refused(desk):
     with pytest.raises(DataError, match="the split of AAA on 2010-01-05 has the ratio 1E-12, which is no ratio"):
         desk.actions().book([CorporateAction("AAA", DAY, "split", Decimal("1E-12"))])
+
+
+@pytest.mark.parametrize(("kind", "value", "ratio"), [("dividend", "1", 1.0), ("split", "2", 2.0)])
+def test_an_action_whose_day_the_source_moves_stops_and_is_not_booked_twice(live, kind, value, ratio):
+    prices(live, ratio)
+    announced(live, (kind, value, after(2)))
+    buys()
+    live.run(portfolio(), until=after(4))
+    live.ask("UPDATE corporate_actions SET ex_date = %s WHERE kind = %s RETURNING 1", [after(3), kind])
+    buys(n=99)
+    with pytest.raises(EngineError, match=f"{kind} of AAA of {after(2)} is booked; its source states it no longer"):
+        live.run(portfolio(), until=after(7))
+    assert sum(row[0] == kind for row in rows(live)) == 1
+    live.ask("UPDATE corporate_actions SET is_ignored = true WHERE kind = %s RETURNING 1", [kind])
+    live.run(portfolio(), until=after(7))
+    assert sum(row[0] == kind for row in rows(live)) == 1
