@@ -85,8 +85,10 @@ def stand_in() -> Iterator[str]:
     command = [sys.executable, "-m", "tests.standins.fmp"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-        process.kill()
+        try:
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.kill()
 
 
 def asked(address: str) -> int:
