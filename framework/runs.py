@@ -98,6 +98,8 @@ def run_config(plan: Plan, database: Database, progress: Progress, announce: Ann
     done = run_threads(tasks)
     if plan.config.mode == "replay":
         _replay(plan, database, done, progress, announce, keep)
+    for line in loaded.suspicions():  # of what was read just now: a later run does not know of them
+        announce(f"Note: {line}")
     notes = dict.fromkeys([*loaded.notes(), *(note for each in done for note in each.notes)])
     for note in notes:
         announce(f"Note: {note}")

@@ -207,6 +207,7 @@ def _show(found: Backfill, json: bool) -> None:
                 "corrected": loaded.corrected,
                 "removed": loaded.removed,
                 "notes": loaded.notes(),
+                "suspect": {code: seen.count for code, seen in loaded.suspect.items()},
                 "unavailable": found.unavailable,
             }
         )
@@ -217,7 +218,7 @@ def _show(found: Backfill, json: bool) -> None:
             else "nothing was lacking"
         )
         typer.echo(f"{loaded.source}: {what}, {found.start} to {found.end}, in {loaded.seconds:.1f} s")
-        for note in loaded.notes():
+        for note in (*loaded.notes(), *loaded.suspicions()):
             typer.echo(f"Note: {note}")
     if found.unavailable:
         lines = "; ".join(dict.fromkeys(found.unavailable.values()))

@@ -23,7 +23,8 @@ from framework.errors import DataError, UsageError
 from framework.model.quality import REFUSED, SUSPECT
 
 if TYPE_CHECKING:
-    from framework.data.verify import Seen, Verified
+    from framework.data.findings import Seen
+    from framework.data.verify import Verified
     from framework.db.quarantine import Quarantined
 
 _MOST_TICKERS = 5

@@ -1,8 +1,8 @@
-"""What a check of stored bars finds."""
+"""What a check of bars finds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -44,3 +44,40 @@ def of_rows(code: str, rows: Rows, times: NDArray[np.datetime64], words: Callabl
         return []
     first = tuple((times[row], words(int(row))) for row in rows[:EXAMPLES])
     return [Finding(code, len(rows), first, rows)]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """All that was found under one code.
+
+    Attributes:
+        count: how many bars, sessions or moments.
+        tickers: of which tickers, in order.
+        first: a few, in words.
+        taken_out: how many bars were taken out of ``market_data``, as the policy says.
+    """
+
+    count: int
+    tickers: tuple[str, ...]
+    first: tuple[str, ...]
+    taken_out: int = 0
+
+    def merged(self, other: Seen) -> Seen:
+        """Both as one."""
+        tickers = tuple(dict.fromkeys((*self.tickers, *other.tickers)))
+        first = (*self.first, *other.first)[:EXAMPLES]
+        return Seen(self.count + other.count, tickers, first, self.taken_out + other.taken_out)
+
+
+def joined(one: Mapping[str, Seen], other: Mapping[str, Seen]) -> dict[str, Seen]:
+    """What was found by code, of two looks."""
+    found = dict(one)
+    for code, seen in other.items():
+        found[code] = found[code].merged(seen) if code in found else seen
+    return found
+
+
+def words_of(ticker: str, interval: str, finding: Finding) -> list[str]:
+    """The examples of a finding about a ticker's bars."""
+    moment = "%Y-%m-%d" if interval == "1d" else "%Y-%m-%d %H:%M UTC"
+    return [f"{ticker} {at.item():{moment}} ({what})" for at, what in finding.first]

@@ -139,7 +139,9 @@ class BarIngestor:
         known = coverage_of(self._pool, self._source.key(), watch.interval, watch.tickers)
         late = tuple(ticker for ticker in self._tickers() if ticker not in known or known[ticker].end < final)
         loaded = found.loaded
-        return Poll(loaded.inserted, loaded.corrected, late, self._unavailable, tuple(loaded.changes()))
+        return Poll(
+            loaded.inserted, loaded.corrected, late, self._unavailable, (*loaded.changes(), *loaded.suspicions())
+        )
 
     def _plan_again(self, found: Poll, now: datetime) -> None:
         if not found.late:

@@ -13,15 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framework.data.calendars import STEPS, covering, ends
+from framework.data.findings import Seen
 from framework.data.quality import QualityReport, check, check_spacing, merged
 from framework.data.source import DataSource
 from framework.data.store import SETTLED_AFTER, Batch, Job, LoadReport
-from framework.db.market import Coverage, coverage_of
+from framework.data.suspects import look_over
+from framework.db.market import Coverage, coverage_of, read_corporate_actions
 from framework.db.pool import Pool
 from framework.db.quarantine import read_held
 from framework.db.retry import retry
 from framework.errors import DataError, SourceError, TickerUnavailable
-from framework.model.bars import Bars
+from framework.model.bars import Bars, CorporateAction
 from framework.model.quotes import Instrument
 from framework.model.timeline import moment, stamp
 
@@ -231,11 +233,33 @@ def _run(pool: Pool, reading: Reading, job: Job) -> Iterator[LoadReport]:
     _check_usable(source, bars, found, job)
     due = [ticker for ticker in job.tickers if ticker in job.due]
     actions, instruments = source.corporate_actions(due), [_instrument(source, ticker) for ticker in due]
+    suspect: dict[str, Seen] = {}
+    if reading.calendar is not None and not job.is_running:
+        suspect = look_over(bars, interval, reading.calendar, _splits(pool, source, job, actions))
     for tickers, part in _parts(job.tickers, bars):
         own = tuple(action for action in actions if action.ticker in tickers)
         facts = tuple(each for each in instruments if each.ticker in tickers)
         batch = Batch(source, interval, job.of(tickers), part, found, left_out, own, facts, reading.now)
-        yield retry(partial(batch.store_in, pool))
+        yield replace(retry(partial(batch.store_in, pool)), suspect=suspect)
+        suspect = {}
+
+
+def _splits(
+    pool: Pool, source: DataSource, job: Job, actions: Sequence[CorporateAction]
+) -> dict[str, list[CorporateAction]]:
+    """By ticker, those just stated by the source and those that are stored; none of prices that are adjusted."""
+    if source.price_kind() == "adjusted":
+        return {}
+
+    def read() -> tuple[CorporateAction, ...]:
+        with pool.connection() as connection:
+            return read_corporate_actions(connection, source.key(), job.tickers)
+
+    found: dict[str, list[CorporateAction]] = {}
+    for action in {*actions, *retry(read)}:
+        if action.kind == "split":
+            found.setdefault(action.ticker, []).append(action)
+    return found
 
 
 def _instrument(source: DataSource, ticker: str) -> Instrument:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
+from framework.data.findings import Seen, joined
 from framework.data.quality import LeftOut, QualityReport
 from framework.data.source import DataSource
 from framework.db.bars import write_bars
@@ -20,6 +21,7 @@ from framework.db.pool import Pool
 from framework.db.quarantine import keep
 from framework.db.types import Connection
 from framework.model.bars import Bars, CorporateAction
+from framework.model.quality import SUSPECT
 from framework.model.quotes import Instrument
 
 #: A session that a source does not have so long after it does not come any more.
@@ -43,6 +45,7 @@ class LoadReport:
         corrections: the first few bars that differed, stored against offered, in words.
         taken_back: splits and dividends that the source has stated and states no longer, or otherwise, in words.
         empty: tickers and dates of which the source gave no bar, in words.
+        suspect: what looked suspect among the bars of this load, by code.
         quality: what was refused or mended of the tickers asked for, whenever they were loaded.
         seconds: in all.
     """
@@ -56,6 +59,7 @@ class LoadReport:
     corrections: tuple[str, ...] = ()
     taken_back: tuple[str, ...] = ()
     empty: tuple[str, ...] = ()
+    suspect: Mapping[str, Seen] = field(default_factory=dict)
     quality: QualityReport = field(default_factory=QualityReport)
     seconds: float = 0.0
 
@@ -76,6 +80,7 @@ class LoadReport:
             (self.corrections + other.corrections)[:3],
             self.taken_back + other.taken_back,
             self.empty + other.empty,
+            joined(self.suspect, other.suspect),
             self.quality.merged(other.quality),
             self.seconds + other.seconds,
         )
@@ -87,6 +92,14 @@ class LoadReport:
             shown, more = "; ".join(self.empty[:3]), " …" if len(self.empty) > 3 else ""
             found.append(f"the source has no bar of {shown}{more}; where that is wrong, ask --again")
         return found
+
+    def suspicions(self) -> list[str]:
+        """A sentence on each kind of suspect bar that this load brought, or that is missing in it."""
+        return [
+            f"{seen.count:,} × {code} of {', '.join(seen.tickers[:3])}{' …' if len(seen.tickers) > 3 else ''}: "
+            f"{SUSPECT[code].means}; first: {', '.join(seen.first)}"
+            for code, seen in self.suspect.items()
+        ]
 
     def changes(self) -> list[str]:
         """A sentence each on stored bars that were corrected, and that were removed."""

@@ -8,42 +8,34 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from time import perf_counter
 
 import numpy as np
-from numpy.typing import NDArray
 
 from framework.data.adjustment_check import compare_adjusted
-from framework.data.attendance import Part, attendance
 from framework.data.calendars import STEPS, Sessions, check_calendar, covering
-from framework.data.findings import EXAMPLES, Finding
+from framework.data.findings import EXAMPLES, Finding, Seen, words_of
+from framework.data.pieces import Piece, Read, dates_of, findings_of, pieces
 from framework.data.quote_bars import QUOTES
 from framework.data.source import DataSource
-from framework.data.suspicions import REACH, suspicions
 from framework.db.bars import read_panel
 from framework.db.market import read_corporate_actions
 from framework.db.pool import Pool
 from framework.db.quarantine import Quarantined, list_quarantine, put, take_out
 from framework.db.series import Series, list_series, stored_range
 from framework.errors import ConfigError, DataError
-from framework.model.bars import Bars, CorporateAction
+from framework.model.bars import Bars
 from framework.model.quality import SUSPECT, Policy, policy_of
 
 #: Called with (series done, a fraction included; series to do). What it raises ends the check there.
 Progress = Callable[[float, int], None]
-#: Gives the bars of one series from a moment to another, both included.
-Read = Callable[[np.datetime64, np.datetime64], Bars]
-
-#: A piece spans so many bars at most, if there were one at every moment.
 #: Relative.
 _ADJUSTMENT_TOLERANCE = 1e-4
+#: A piece spans so many bars at most, if there were one at every moment.
 _PIECE_BARS = 260_000
-#: So much time around what is judged: a week of FX has no edge inside it.
-_MARGIN = np.timedelta64(8, "D")
-_BEGINNING, _END = np.datetime64("0001-01-01", "us"), np.datetime64("9999-12-31", "us")
 _EARLY = 10
 _CURRENCIES = "AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HKD|HUF|ILS|INR|JPY|KRW|MXN|NOK|NZD|PLN|SEK|SGD|THB|TRY|TWD|USD|ZAR"
 _PAIR = re.compile(f"(?:{_CURRENCIES}){{2}}")
@@ -70,29 +62,6 @@ class Asked:
     policies: Mapping[str, Policy] = field(default_factory=dict)
     currency: Callable[[str], str] | None = None
     adjusted_by: DataSource | None = None
-
-
-@dataclass(frozen=True)
-class Seen:
-    """All that was found under one code.
-
-    Attributes:
-        count: how many bars, sessions or moments.
-        tickers: of which tickers, in order.
-        first: a few, in words.
-        taken_out: how many bars were taken out of ``market_data``, as the policy says.
-    """
-
-    count: int
-    tickers: tuple[str, ...]
-    first: tuple[str, ...]
-    taken_out: int = 0
-
-    def merged(self, other: Seen) -> Seen:
-        """Both as one."""
-        tickers = tuple(dict.fromkeys((*self.tickers, *other.tickers)))
-        first = (*self.first, *other.first)[:EXAMPLES]
-        return Seen(self.count + other.count, tickers, first, self.taken_out + other.taken_out)
 
 
 @dataclass(frozen=True)
@@ -184,7 +153,7 @@ class _Check:
             self.bars += piece.stop - piece.first
             found = findings_of(piece, series.interval, known, splits, begin, last)
             for finding in found + _uncovered(series, piece):
-                self._tell(series, finding.code, finding.count, *_words(series, finding))
+                self._tell(series, finding.code, finding.count, *words_of(series.ticker, series.interval, finding))
                 if len(finding.rows) and policy_of(self._asked.policies, finding.code) != "warn":
                     suspect.setdefault(finding.code, []).append(piece.bars.take(finding.rows))
             self._report(done + float((piece.until - begin) / (last - begin)) if last > begin else done + 1)
@@ -249,52 +218,6 @@ class _Check:
                 self.found[code] = Seen(seen.count, seen.tickers, seen.first, seen.taken_out + count)
 
 
-@dataclass(frozen=True, eq=False)
-class Piece:
-    """Some bars of a series: ``first`` to ``stop`` (exclusive) are judged, and sessions that open in the same time.
-
-    Attributes:
-        bars: with enough around what is judged.
-        first, stop: indices of bars.
-        start, end: sessions that open from ``start`` on and before ``end``.
-        until: up to when bars have been read.
-    """
-
-    bars: Bars
-    first: int
-    stop: int
-    start: np.datetime64
-    end: np.datetime64
-    until: np.datetime64
-
-
-def pieces(read: Read, begin: np.datetime64, last: np.datetime64, span: np.timedelta64) -> Iterator[Piece]:
-    """A series cut into pieces; every bar, and every session, is judged in one of them.
-
-    Args:
-        read: gives the bars from a moment to another, both included.
-        begin, last: the first and the last bar of the series.
-        span: how much time is read at once.
-    """
-    kept = read(begin, begin - 1)
-    first, start, low = 0, _BEGINNING, begin
-    while low <= last:
-        high = low + span
-        bars = Bars.joined([kept, read(low, min(high - 1, last))])
-        times, stop = bars.timestamps, len(bars)
-        end = _END
-        if high <= last:
-            end = np.datetime64(min(high - _MARGIN, times[-REACH]), "us") if stop > REACH else start
-            stop = int(times.searchsorted(end))
-        low = high
-        if end <= start:
-            kept = bars  # too few yet to judge any
-            continue
-        yield Piece(bars, first, stop, start, end, min(high, last))
-        keep = max(0, min(stop - REACH, int(times.searchsorted(end - _MARGIN))))
-        kept, first, start = bars.take(np.arange(keep, len(bars))), stop - keep, end
-
-
 def _reader(pool: Pool, series: Series) -> Read:
     def read(start: np.datetime64, end: np.datetime64) -> Bars:
         panel = read_panel(pool, series.source, [series.ticker], series.interval, _utc(start), _utc(end))
@@ -302,31 +225,6 @@ def _reader(pool: Pool, series: Series) -> Read:
         return Bars(panel.tickers, np.zeros(len(panel), dtype=np.int32), panel.timestamps, *columns)
 
     return read
-
-
-def findings_of(
-    piece: Piece,
-    interval: str,
-    known: Sessions | None,
-    splits: Sequence[CorporateAction],
-    begin: np.datetime64,
-    last: np.datetime64,
-) -> list[Finding]:
-    """What is suspect about a piece of a series of one ticker.
-
-    Args:
-        piece: what is judged.
-        interval: of the bars.
-        known: sessions of the whole series; ``None``: it is not held against a calendar.
-        splits: the ticker's.
-        begin, last: the first and the last bar of the whole series.
-    """
-    bars, first, stop = piece.bars, piece.first, piece.stop
-    found = suspicions(bars, _dates(bars.timestamps, known, interval), interval, splits, first, stop)
-    if known is not None:
-        part = Part(first, stop, piece.start, piece.end, begin, last)
-        found += attendance(bars.timestamps, interval, known, part)
-    return found
 
 
 def _uncovered(series: Series, piece: Piece) -> list[Finding]:
@@ -346,15 +244,8 @@ def _uncovered(series: Series, piece: Piece) -> list[Finding]:
     return [Finding("outside coverage", len(rows), ((piece.bars.timestamps[piece.first + rows[0]], loaded),))]
 
 
-def _dates(times: NDArray[np.datetime64], known: Sessions | None, interval: str) -> NDArray[np.datetime64]:
-    """The exchange date of each bar; where no session is known, its date in UTC."""
-    if interval == "1d" or known is None:
-        return times.astype("datetime64[D]")
-    return known.dates[np.minimum(known.closes.searchsorted(times, side="right"), len(known.dates) - 1)]
-
-
 def _date_of(known: Sessions, interval: str, moment: np.datetime64) -> np.datetime64:
-    found: np.datetime64 = _dates(np.array([moment]), known, interval)[0]
+    found: np.datetime64 = dates_of(np.array([moment]), known, interval)[0]
     return found
 
 
@@ -366,11 +257,6 @@ def _calendar_of(series: Series) -> str:
     except ConfigError:
         pass  # the name of an exchange that is no calendar's, such as NASDAQ
     return "FX" if _PAIR.fullmatch(series.ticker) else "XNYS"
-
-
-def _words(series: Series, finding: Finding) -> list[str]:
-    moment = "%Y-%m-%d" if series.interval == "1d" else "%Y-%m-%d %H:%M UTC"
-    return [f"{series.ticker} {at.item():{moment}} ({what})" for at, what in finding.first]
 
 
 def _day(moment: np.datetime64) -> str:

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from framework.data.calendars import STEPS, Sessions, covering
-from framework.data.verify import findings_of, pieces
+from framework.data.pieces import findings_of, pieces
 from framework.model.bars import Bars
 from tests.standins.fmp_data import minutes_of
 
