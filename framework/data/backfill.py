@@ -9,12 +9,12 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 
 from framework.data.calendars import covering
-from framework.data.load import Reading, ensure_read, quality_of
+from framework.data.load import Reading, ensure_read, is_of_ticker, quality_of
 from framework.data.source import DataSource
 from framework.data.store import LoadReport
 from framework.db.market import Coverage, coverage_of
 from framework.db.pool import Pool
-from framework.errors import DataError, TickerUnavailable
+from framework.errors import DataError
 
 #: No exchange closes for longer.
 _BACK = timedelta(days=30)
@@ -186,7 +186,9 @@ class _Load:
             if wanted:
                 loaded = ensure_read(self._pool, reading, wanted, ask.start, ask.end)
                 self.report = self.report.merged(loaded)
-        except (TickerUnavailable, DataError) as error:
+        except DataError as error:
+            if not is_of_ticker(error):
+                raise
             if len(wanted) == 1:
                 self.unavailable[wanted[0]] = str(error)
             else:

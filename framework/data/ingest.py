@@ -15,11 +15,11 @@ import numpy as np
 from framework.data.backfill import backfill, last_final_session
 from framework.data.calendars import STEPS, covering
 from framework.data.coming import Coming
-from framework.data.load import BEFORE_OPEN, OVERLAP, actions_due_at, follow
+from framework.data.load import BEFORE_OPEN, OVERLAP, actions_due_at, follow, is_of_ticker
 from framework.data.source import DataSource
 from framework.db.market import coverage_of
 from framework.db.pool import Pool
-from framework.errors import DataError, TickerUnavailable
+from framework.errors import DataError
 from framework.model.timeline import moment, stamp
 
 #: A session that the source does not have yet is asked for again, at first after so long, then more and more seldom.
@@ -163,7 +163,9 @@ class BarIngestor:
         watch, tickers = self._watch, self._tickers()
         try:
             found = follow(self._pool, self._source, tickers, watch.interval, watch.calendar, day, now)
-        except (TickerUnavailable, DataError):
+        except DataError as error:
+            if not is_of_ticker(error):
+                raise
             return self._follow_each(tickers, day, now)
         return Poll(found.inserted, found.corrected, notes=tuple(found.changes()))
 
@@ -174,7 +176,9 @@ class BarIngestor:
             try:
                 what = self._pool, self._source, [ticker], self._watch.interval, self._watch.calendar, day, now
                 found = follow(*what)
-            except (TickerUnavailable, DataError) as error:
+            except DataError as error:
+                if not is_of_ticker(error):
+                    raise
                 self._unavailable[ticker] = str(error)
                 continue
             inserted, corrected = inserted + found.inserted, corrected + found.corrected

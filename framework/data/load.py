@@ -230,7 +230,8 @@ def _run(pool: Pool, reading: Reading, job: Job) -> Iterator[LoadReport]:
     bars, found, left_out = check(offered, unasked, source.policies, held)
     del offered
     check_spacing(bars, interval)
-    _check_usable(source, bars, found, job)
+    if not job.is_running:  # a bad first bar of the day says nothing of those to come
+        _check_usable(source, bars, found, job)
     due = [ticker for ticker in job.tickers if ticker in job.due]
     actions, instruments = source.corporate_actions(due), [_instrument(source, ticker) for ticker in due]
     suspect: dict[str, Seen] = {}
@@ -260,6 +261,11 @@ def _splits(
         if action.kind == "split":
             found.setdefault(action.ticker, []).append(action)
     return found
+
+
+def is_of_ticker(error: DataError) -> bool:
+    """Whether other tickers may be had all the same: one is not to be had, or its bars cannot be used."""
+    return isinstance(error, TickerUnavailable) or not isinstance(error, SourceError)
 
 
 def _instrument(source: DataSource, ticker: str) -> Instrument:

@@ -19,6 +19,7 @@ Read = Callable[[np.datetime64, np.datetime64], Bars]
 
 #: So much time around what is judged: a week of FX has no edge inside it.
 _MARGIN = np.timedelta64(8, "D")
+_TICK = np.timedelta64(1, "us")
 _BEGINNING, _END = np.datetime64("0001-01-01", "us"), np.datetime64("9999-12-31", "us")
 
 
@@ -49,11 +50,11 @@ def pieces(read: Read, begin: np.datetime64, last: np.datetime64, span: np.timed
         begin, last: the first and the last bar of the series.
         span: how much time is read at once.
     """
-    kept = read(begin, begin - 1)
+    kept = read(begin, begin - _TICK)
     first, start, low = 0, _BEGINNING, begin
     while low <= last:
         high = low + span
-        bars = Bars.joined([kept, read(low, min(high - 1, last))])
+        bars = Bars.joined([kept, read(low, min(high - _TICK, last))])
         times, stop = bars.timestamps, len(bars)
         end = _END
         if high <= last:

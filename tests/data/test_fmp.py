@@ -136,7 +136,7 @@ def test_odd_actions(make, monkeypatch):
     found = [(each.ex_date.month, each.value) for each in source.fetch_actions("X")]
     assert found == [(5, Decimal("1.414")), (3, Decimal("0.4"))]
     rows["splits"][0]["numerator"] = 0
-    with pytest.raises(SourceError, match=r"row of X whose numerator cannot be used"):
+    with pytest.raises(SourceError, match=r"X: FMP gave a row of it whose numerator cannot be used"):
         list(source.fetch_actions("X"))
 
 
