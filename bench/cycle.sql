@@ -13,7 +13,7 @@ BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
     count(*),
     bit_xor(hash_record_extended(ROW (ticker, ex_date, kind, value), 0))
 FROM corporate_actions
-WHERE source = 'many' AND ticker = ANY (ARRAY['T000','T001','T002','T003','T004','T005','T006','T007','T008','T009','T010','T011','T012','T013','T014','T015','T016','T017','T018','T019','T020','T021','T022','T023','T024','T025','T026','T027','T028','T029','T030','T031','T032','T033','T034','T035','T036','T037','T038','T039','T040','T041','T042','T043','T044','T045','T046','T047','T048','T049']) AND ex_date > '2000-01-03'::date;
+WHERE source = 'many' AND ticker = ANY (ARRAY['T000','T001','T002','T003','T004','T005','T006','T007','T008','T009','T010','T011','T012','T013','T014','T015','T016','T017','T018','T019','T020','T021','T022','T023','T024','T025','T026','T027','T028','T029','T030','T031','T032','T033','T034','T035','T036','T037','T038','T039','T040','T041','T042','T043','T044','T045','T046','T047','T048','T049']) AND ex_date > '2000-01-03'::date AND NOT is_ignored;
 /* portfolio_state */ WITH RECURSIVE latest_cash AS (
     SELECT notional, currency, timestamp
     FROM cash_equity_book
