@@ -55,7 +55,7 @@ def days(first, count, price=10.0):
 
 def minutes(day, first, count):
     start = np.datetime64(f"{day}T{first}")
-    return [(str(start + n), 10.0 + n / 100) for n in range(count)]
+    return [(str(start + np.timedelta64(n, "m")), 10.0 + n / 100) for n in range(count)]
 
 
 def test_a_session_that_came_in_part_is_asked_for_again(pool):
