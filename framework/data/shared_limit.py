@@ -10,6 +10,7 @@ from framework.data.rate_limit import Pace, wait_until
 from framework.db.pool import Pool
 from framework.db.queries import execute, fetch_one
 from framework.db.retry import retry
+from framework.errors import DatabaseError, DatabaseUnavailable
 
 #: A hold, or a queue of so many programs, reaches no further: a row that does is of before the clock was set back.
 _AHEAD_SECONDS, _PROGRAMS = 120.0, 60
@@ -30,6 +31,8 @@ class SharedRateLimit:
         self._pool, self._key_hash, self._pace = pool, key_hash, Pace(per_minute)
         self._lock = threading.Lock()
         self._next, self._left = 0.0, 0
+        #: The last failure to reserve, and when.
+        self._failure: tuple[DatabaseError, float] | None = None
 
     def take(self) -> None:
         """See :meth:`~framework.data.rate_limit.Limit.take`.
@@ -37,7 +40,11 @@ class SharedRateLimit:
         Raises:
             DatabaseUnavailable: no place could be reserved.
         """
+        asked_at = time.monotonic()
         with self._lock:
+            if self._failure is not None and asked_at < self._failure[1]:
+                # Tried in vain while this thread waited: it need not try for as long again.
+                raise DatabaseUnavailable(str(self._failure[0])) from self._failure[0]
             if not self._left or time.monotonic() - self._next > self._pace.burst_seconds:
                 self._reserve(self._pace.burst)
             place = self._next
@@ -62,7 +69,11 @@ class SharedRateLimit:
 
     def _reserve(self, count: int) -> None:
         # Time passes until the answer is here: the places are a little later than they could be, never earlier.
-        seconds = retry(partial(self._execute_take, count))
+        try:
+            seconds = retry(partial(self._execute_take, count))
+        except DatabaseError as error:
+            self._failure = error, time.monotonic()
+            raise
         self._next, self._left = time.monotonic() + seconds, count
 
     def _execute_take(self, count: int) -> float:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from framework.data.rate_limit import Pace, RateLimit
 from framework.data.shared_limit import SharedRateLimit
 from framework.db.pool import Pool
+from framework.errors import DatabaseUnavailable
 
 
 def take_in_threads(limit, threads, each):
@@ -106,3 +107,31 @@ def test_requests_that_were_made_before_count(pool):
     began = time.monotonic()
     limit.take()
     assert time.monotonic() - began >= (25 - 9 - 1) * Pace(600).pause_seconds * 0.9
+
+
+def test_threads_that_wait_while_the_database_is_away_end_with_the_one_that_tried(pool, monkeypatch):
+    """Each trying for as long again, eight of them took four minutes."""
+    limit, failures = SharedRateLimit(pool, "key", 600), []
+
+    def away(count):
+        time.sleep(0.3)
+        raise DatabaseUnavailable("away")
+
+    def take():
+        try:
+            limit.take()
+        except DatabaseUnavailable as error:
+            failures.append(str(error))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(limit, "_execute_take", away)
+        patch.setattr("framework.data.shared_limit.retry", lambda work: work())
+        began = time.monotonic()
+        threads = [threading.Thread(target=take) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failures == ["away"] * 8
+    assert time.monotonic() - began < 1.5
+    limit.take()  # it is back
