@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import random
 import threading
@@ -26,8 +25,6 @@ from framework.errors import (
 #: After a failure for the moment, the next look comes so long after it, then twice as long.
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=5), timedelta(seconds=60)
 _PATIENCE_SECONDS = 20.0
-
-_log = logging.getLogger(__name__)
 
 
 class Ingestor(Protocol):

@@ -77,7 +77,7 @@ class Step:
     rows: int
 
 
-#: Called after each piece, and while one is under way. What it raises ends the backfill there.
+#: Called after each piece. What it raises ends the backfill there.
 Told = Callable[[Step], None]
 
 

@@ -119,8 +119,8 @@ def write_bars(
             raise translate(error, "query 'copy_staged_bars'") from error
     staged = ordered.staged
     inserted = _insert(connection, asked, ordered)
-    rows = fetch_all(connection, "differing_bars", asked) if inserted < staged else []
-    corrected = execute(connection, "correct_bars", asked) if rows else 0
+    rows = fetch_all(connection, "correct_bars", asked) if inserted < staged else []
+    corrected = int(rows[0][0]) if rows else 0
     removed = execute(connection, "remove_bars", whole) if had_bars else 0
     execute(connection, "drop_staged_bars")
     examples = tuple(Conflict(row[1], row[2].astimezone(UTC), row[3:8], row[8:13]) for row in rows)

@@ -1,17 +1,18 @@
--- Purpose: the correction path: stored bars take the values of the staged bars of the same key, where they differ. A
--- trigger keeps what they were.
--- Parameters: source, bar_interval, tickers (array; staged codes count from 1).
+-- Purpose: the correction path: stored bars take the values of the staged bars of the same key, where they differ; how
+-- many did, and the first few with what they were and are. A trigger keeps what they were.
+-- Parameters: source, bar_interval, tickers (array; staged codes count from 1), examples (how many).
 -- Locks: the rows that change, and the market_data_version row of each of their tickers, until the transaction ends.
--- Cost: one index lookup per staged bar, and one per row that changes. The array keeps the planner, which knows nothing
--- of the staged rows, from reading all of market_data; see differing_bars.
+-- Cost: one index lookup per staged bar, and one per row that changes. OFFSET 0 and the array keep the planner, which
+-- knows nothing of rows that were staged a moment ago, from joining all bars of one timestamp with each other, and from
+-- reading all of market_data.
 WITH differing AS MATERIALIZED (
     SELECT
-        stored.id,
-        trim_scale(staged.open_price * 0.000000001) AS open_price,
-        trim_scale(staged.high_price * 0.000000001) AS high_price,
-        trim_scale(staged.low_price * 0.000000001) AS low_price,
-        trim_scale(staged.close_price * 0.000000001) AS close_price,
-        staged.volume
+        asked.ticker, staged.timestamp, stored.*,
+        trim_scale(staged.open_price * 0.000000001) AS offered_open,
+        trim_scale(staged.high_price * 0.000000001) AS offered_high,
+        trim_scale(staged.low_price * 0.000000001) AS offered_low,
+        trim_scale(staged.close_price * 0.000000001) AS offered_close,
+        staged.volume AS offered_volume
     FROM staged_bars AS staged
     JOIN unnest(%(tickers)s::text[]) WITH ORDINALITY AS asked (ticker, code) ON asked.code = staged.code
     CROSS JOIN LATERAL (
@@ -27,9 +28,19 @@ WITH differing AS MATERIALIZED (
         stored.open_price * 1000000000, stored.high_price * 1000000000, stored.low_price * 1000000000,
         stored.close_price * 1000000000, stored.volume
     ) <> (staged.open_price, staged.high_price, staged.low_price, staged.close_price, staged.volume)
+),
+corrected AS (
+    UPDATE market_data AS bar
+    SET open_price = offered_open, high_price = offered_high, low_price = offered_low, close_price = offered_close,
+        volume = offered_volume
+    FROM differing
+    WHERE bar.id = differing.id AND bar.id = ANY (ARRAY(SELECT id FROM differing))
+    RETURNING bar.id
 )
-UPDATE market_data AS stored
-SET open_price = differing.open_price, high_price = differing.high_price, low_price = differing.low_price,
-    close_price = differing.close_price, volume = differing.volume
+SELECT
+    (SELECT count(*) FROM corrected),
+    ticker, timestamp, open_price, high_price, low_price, close_price, volume,
+    offered_open, offered_high, offered_low, offered_close, offered_volume
 FROM differing
-WHERE stored.id = differing.id AND stored.id = ANY (ARRAY(SELECT id FROM differing))
+ORDER BY ticker, timestamp
+LIMIT %(examples)s

@@ -203,6 +203,7 @@ def test_a_kill_neither_loses_nor_doubles_a_minute(make, pool, fmp):
     end = OPEN + timedelta(minutes=4)
     live(fmp, QuoteIngestor(pool, make(), quote_watch()), OPEN - MINUTE, end)
     undisturbed = made_of_quotes(pool)
+    assert len(undisturbed) == 2 * 4
     with pool.connection() as connection, connection.cursor() as cursor:
         cursor.execute("TRUNCATE market_data, market_data_provisional")
     source = make()
