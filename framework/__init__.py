@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from framework.data.rest import RestSource
     from framework.data.source import DataSource
     from framework.errors import (
+        AllocationError,
         BrokerError,
         BrokerUnavailable,
         ConfigError,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from framework.model.panel import Floats, Panel, Times
     from framework.model.quotes import Instrument, Quote, Quotes
     from framework.trading import indicators
+    from framework.trading.allocator import AllocationState, Allocator
     from framework.trading.broker import Broker, BrokerAccount, BrokerOrder, Exchange, Execution, Report, Ticket
     from framework.trading.context import Context, SetupContext
     from framework.trading.costs import CommissionModel, Costs, SlippageModel, larger
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "AllocationError": "framework.errors",
+    "AllocationState": "framework.trading.allocator",
+    "Allocator": "framework.trading.allocator",
     "Bars": "framework.model.bars",
     "Broker": "framework.trading.broker",
     "BrokerAccount": "framework.trading.broker",
@@ -92,6 +97,9 @@ _HOME = {
 }
 
 __all__ = [
+    "AllocationError",
+    "AllocationState",
+    "Allocator",
     "Bars",
     "Broker",
     "BrokerAccount",

@@ -24,6 +24,7 @@
     │   ├── IdempotencyConflict      exit 1   its key is booked with other content
     │   ├── InsufficientCash         exit 1   a withdrawal or transfer would leave free cash below zero
     │   └── PortfolioMismatch        exit 2   the books belong to another mode, broker, account or currency
+    ├── AllocationError              exit 1   an allocator raised or asked for too much, or a price is missing
     ├── LeaseLost                    exit 1   another engine has taken the portfolio or the account
     ├── RiskRuleError                exit 1   a risk rule raised or asked for something that cannot be; nothing was sent
     ├── BrokerError                  exit 1   a broker refused or failed
@@ -39,6 +40,7 @@ stands, so it never holds a secret.
 """
 
 __all__ = [
+    "AllocationError",
     "BookingError",
     "BrokerError",
     "BrokerUnavailable",
@@ -183,6 +185,10 @@ class PortfolioMismatch(BookingError):
     """A portfolio's books belong to another mode, broker, account or currency than asked for."""
 
     exit_code = 2
+
+
+class AllocationError(EngineError):
+    """An allocation cannot be made: the allocator failed or wants too much, or a price is missing; no money moved."""
 
 
 class LeaseLost(EngineError):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from framework.books.entries import Fill
     from framework.data.source import DataSource
     from framework.model.result import RunResult
+    from framework.trading.allocator import Allocator
     from framework.trading.broker import Broker
     from framework.trading.costs import CommissionModel, SlippageModel
     from framework.trading.risk import RiskRule
@@ -42,8 +43,8 @@ def register_data_sources() -> Mapping[str, type[DataSource]]:
 
 
 @hookspec
-def register_allocators() -> Mapping[str, type[Any]]:
-    """Allocators: what a config's ``allocator.name`` will name; accepted, not used in this version."""
+def register_allocators() -> Mapping[str, type[Allocator]]:
+    """Allocators: what a config's ``allocator.name`` can name."""
     raise NotImplementedError
 
 

@@ -19,7 +19,7 @@ from typing import Any, get_args
 import pluggy
 
 from framework import hookspecs
-from framework.errors import ConfigError, EngineError, NotBuiltYet, PluginError
+from framework.errors import ConfigError, EngineError, PluginError
 from framework.plugin_loading import OWN_DISTRIBUTION, Failure, Provider, Source, guarded, import_all, sources
 from framework.trading.plugin import Plugin, parameters
 
@@ -35,12 +35,10 @@ class Kind:
 
     name: str
     hook: str
-    base: str | None
+    base: str
 
-    def base_class(self) -> type[Plugin] | None:
-        """The base class; ``None`` while this version has no use for the kind."""
-        if self.base is None:
-            return None
+    def base_class(self) -> type[Plugin]:
+        """The base class."""
         module, _, name = self.base.partition(":")
         cls: type[Plugin] = getattr(import_module(module), name)
         return cls
@@ -49,7 +47,7 @@ class Kind:
 KINDS = (
     Kind("strategy", "register_strategies", "framework.trading.strategy:Strategy"),
     Kind("data source", "register_data_sources", "framework.data.source:DataSource"),
-    Kind("allocator", "register_allocators", None),
+    Kind("allocator", "register_allocators", "framework.trading.allocator:Allocator"),
     Kind("broker", "register_brokers", "framework.trading.broker:Broker"),
     Kind("risk rule", "register_risk_rules", "framework.trading.risk:RiskRule"),
     Kind("commission model", "register_commission_models", "framework.trading.costs:CommissionModel"),
@@ -185,15 +183,11 @@ class PluginManager:
         Raises:
             ConfigError: a parameter is unknown, missing or wrong.
             PluginError: there is no such plugin, or its own code failed.
-            NotBuiltYet: this version cannot use plugins of this kind.
         """
         place = where if callable(where) else lambda *keys: where
         return self._create(kind_named(kind), name, params or {}, place)
 
     def _create(self, kind: Kind, name: str, params: Mapping[str, Any], place: Where) -> Any:
-        with _placed(place):
-            if kind.base is None:
-                raise NotBuiltYet(f"{kind.name} {name!r}: plugins of this kind are not used in this version yet")
         with _placed(place, "name"):
             registered = self.get(kind.name, name)
         hints = parameters(registered.cls)
@@ -326,8 +320,6 @@ def _check_class(kind: Kind, name: Any, cls: Any) -> None:
     if not isinstance(name, str) or not name:
         raise PluginError(f"{kind.hook} returned the name {name!r}; a name must be text")
     base = kind.base_class()
-    if base is None:
-        return
     if not isinstance(cls, type) or not issubclass(cls, base):
         raise PluginError(f"{kind.name} {name!r} is {cls!r}; it must be a subclass of {base.__name__}")
     parameters(cls)  # an annotation that cannot be resolved is the plugin's mistake, found here

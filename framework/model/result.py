@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from framework.model.panel import Floats, Panel
+from framework.model.panel import Floats, Panel, Times
 from framework.model.rates import Rates
 from framework.model.timeline import Timeline
 
@@ -69,6 +70,74 @@ class Unfilled(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
+class Flows:
+    """``F`` movements of money into and out of one portfolio, in order of time.
+
+    Attributes:
+        row: shape ``(F,)``: row of the panel whose value is the first to hold it; the number of rows where it came
+            after the last value. Of the master account, which has no panel: -1.
+        at: shape ``(F,)``, ``datetime64[us]`` UTC: when it was booked.
+        amount: shape ``(F,)``: money, to 1e-6; in is positive.
+        kind: of each: ``deposit``, ``withdrawal``, or ``transfer`` (from or to the master account).
+        reference: of each: what a deposit or withdrawal is known by, the run id of an allocation.
+    """
+
+    row: Ints
+    at: Times
+    amount: Floats
+    kind: tuple[str, ...]
+    reference: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    @classmethod
+    def none(cls) -> Flows:
+        """No movement at all."""
+        return cls(np.empty(0, np.int64), np.empty(0, "datetime64[us]"), np.empty(0), (), ())
+
+
+@dataclass(frozen=True, eq=False)
+class AllocationResult:
+    """One allocation of a run.
+
+    Attributes:
+        run_id: its idempotency key.
+        at: when, aware UTC.
+        portfolios: ids of the ``N`` that the allocator lists.
+        equity: shape ``(N,)``: before it.
+        target: shape ``(N,)``: what each was to be worth.
+        transfer: shape ``(N,)``: what moved, in is positive.
+        shortfall: shape ``(N,)``: what a portfolio should have given beyond that, ≥ 0.
+        master_cash: of the master account, afterwards.
+    """
+
+    run_id: str
+    at: datetime
+    portfolios: tuple[str, ...]
+    equity: Floats
+    target: Floats
+    transfer: Floats
+    shortfall: Floats
+    master_cash: float
+
+
+@dataclass(frozen=True, eq=False)
+class MasterResult:
+    """The master account of a run: cash only.
+
+    Attributes:
+        opening_cash: before the first bar.
+        flows: deposits and withdrawals at the master itself, and its side of the transfers.
+        allocations: all of them, in order of time.
+    """
+
+    opening_cash: float
+    flows: Flows
+    allocations: tuple[AllocationResult, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class PortfolioResult:
     """One portfolio's simulation.
 
@@ -93,6 +162,7 @@ class PortfolioResult:
         notes: what a reader should know of this run: a halt, limits that prices have passed.
         rates: to ``currency``, of the panel's rows; None: all tickers are in it.
         currencies: of each ticker, where there are ``rates``.
+        flows: money that came and went after the opening. ``equity`` of a bar is before the allocation at its close.
     """
 
     portfolio_id: str
@@ -115,6 +185,7 @@ class PortfolioResult:
     notes: tuple[str, ...] = ()
     rates: Rates | None = None
     currencies: tuple[str, ...] = ()
+    flows: Flows = field(default_factory=Flows.none)
 
     @property
     def bars(self) -> int:
@@ -158,6 +229,7 @@ class RunResult:
         fingerprint: hash of the bars that were used.
         notes: what a reader should know (refused rows, stale data, parts not simulated).
         load_seconds: from asking for the bars to the panels being ready.
+        master: the master account; None: the run has no allocator.
     """
 
     name: str
@@ -171,6 +243,7 @@ class RunResult:
     fingerprint: str
     notes: tuple[str, ...]
     load_seconds: float
+    master: MasterResult | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from framework.errors import ConfigError, NotBuiltYet, PluginError
+from framework.errors import ConfigError, PluginError
 from framework.plugin_manager import EVENTS, KINDS, PluginManager, kind_named
 
 HALF = """\
@@ -339,13 +339,10 @@ def test_a_constructor_that_crashes_is_a_plugin_error(add: Add) -> None:
         add(half=text).create("strategy", "half")
 
 
-def test_kinds_that_this_version_cannot_use_are_accepted_and_refused_in_use(add: Add) -> None:
+def test_an_allocator_is_of_its_class(add: Add) -> None:
     text = "from framework import hookimpl\n\n@hookimpl\ndef register_allocators():\n    return {'mine': dict}\n"
-    manager = add(alloc=text)
-    assert manager.failures() == ()
-    assert manager.get("allocator", "mine").cls is dict
-    with pytest.raises(NotBuiltYet, match="allocator 'mine'"):
-        manager.create("allocator", "mine")
+    (failure,) = add(alloc=text).failures()
+    assert "allocator 'mine' is <class 'dict'>; it must be a subclass of Allocator" in failure.reason
 
 
 @pytest.mark.parametrize("text", ["data source", "data-source", "data_source", "Data-Source", "data"])
