@@ -5,21 +5,28 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from framework.config.load import LoadedConfig
-from framework.config.model import Portfolio
+from framework.config.model import Flow, Portfolio
 from framework.data.calendars import check_calendar, warmup_start
 from framework.data.coming import Coming
+from framework.data.flow_dates import DatedFlow, dated
+from framework.data.moments import Due, moments
 from framework.engine.account import Terms
 from framework.engine.backtest import declared_memory
 from framework.engine.simulator import Simulation
-from framework.errors import ConfigError
-from framework.model.money import FRACTIONAL, WHOLE
+from framework.errors import AllocationError, ConfigError
+from framework.model.money import FRACTIONAL, WHOLE, to_micro
 from framework.plugin_manager import PluginManager
+from framework.trading.allocation import AllocationTerms, listed
+from framework.trading.allocator import Allocator
 from framework.trading.broker import Broker
 from framework.trading.costs import Costs
 from framework.trading.indicator import Indicator
@@ -34,8 +41,29 @@ if TYPE_CHECKING:
     from framework.engine.decider import Assignment
 
 
+@dataclass(frozen=True, eq=False)
+class Allocation:
+    """The allocator of a config.
+
+    Attributes:
+        name: of the config and the allocator: what its runs are known by.
+        allocator: made and checked.
+        terms: hold whatever it decides.
+        schedule: when it acts.
+        currency: of all money that it moves.
+        wait_seconds: how long portfolios wait for an allocation that is due.
+    """
+
+    name: str
+    allocator: Allocator
+    terms: AllocationTerms
+    schedule: str
+    currency: str
+    wait_seconds: float
+
+
 class Plan:
-    """The plugins of a config, made and checked: strategies, risk rules, data source, costs."""
+    """The plugins of a config, made and checked: strategies, risk rules, data source, costs, allocator."""
 
     def __init__(self, loaded: LoadedConfig, manager: PluginManager) -> None:
         from framework.data.currencies import Currencies
@@ -60,7 +88,51 @@ class Plan:
         for number, portfolio in enumerate(config.portfolios):
             with _at(loaded, "portfolios", number, "tickers"):
                 self.currencies.add(portfolio.id, portfolio.currency, portfolio.tickers)
+        self.allocation = self._allocation()
         self.tickers = tuple(dict.fromkeys(ticker for portfolio in config.portfolios for ticker in portfolio.tickers))
+
+    # Capital.
+
+    def _allocation(self) -> Allocation | None:
+        ref = self.config.allocator
+        if ref is None:
+            return None
+        allocator: Allocator = self._make("allocator", ref, ("allocator",))
+        try:
+            ids = listed(allocator, [portfolio.id for portfolio in self.config.portfolios])
+        except AllocationError as error:
+            raise ConfigError(f"{self.loaded.place('allocator')()}: allocator {ref.name!r}: {error}") from error
+        chosen = [portfolio for portfolio in self.config.portfolios if portfolio.id in ids]
+        currencies = list(dict.fromkeys(portfolio.currency for portfolio in chosen))
+        if len(currencies) > 1:
+            raise ConfigError(
+                f"{self.loaded.place('allocator')()}: it allocates to portfolios in {' and '.join(currencies)}; money "
+                "moves between portfolios of one currency only (give each currency a config of its own)"
+            )
+        terms = AllocationTerms(
+            portfolios=ids,
+            floors=np.array([ref.floors.get(name, 0.0) for name in ids]),
+            caps=np.array([ref.caps.get(name, 1.0) for name in ids]),
+            buffers=np.array([portfolio.cash_buffer for portfolio in chosen]),
+            band=ref.band,
+            min_transfer=to_micro(float(ref.min_transfer)),
+            cash_buffer=ref.cash_buffer,
+            reduces=ref.reduce,
+        )
+        name = f"{self.config.name}/{ref.name}"
+        return Allocation(name, allocator, terms, ref.schedule, currencies[0], ref.wait_seconds)
+
+    def dues(self, start: date, end: date) -> tuple[Due, ...]:
+        """When allocations are due on the sessions of these exchange dates, inclusive; none without an allocator."""
+        if self.allocation is None:
+            return ()
+        config = self.config
+        settle, schedule = self.source.settle_of(config.interval), self.allocation.schedule
+        return moments(config.calendar, config.interval, settle, schedule, start, end)
+
+    def flows(self, flows: Sequence[Flow]) -> tuple[DatedFlow, ...]:
+        """Flows of the config on the sessions of the run."""
+        return dated(flows, self.config.calendar, self.start, self.end)
 
     def _check_tickers(self) -> None:
         """Compare the tickers with those on offer, where the source lists them, before anything is loaded."""

@@ -6,13 +6,16 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from framework.config.model import Portfolio
+from framework.data.calendars import sessions
+from framework.engine.agenda import Interruptions
 from framework.engine.backtest import FILL_RULE, run_threads, versions
+from framework.engine.meeting import Meeting
 from framework.engine.simulator import Simulation, simulate
 from framework.model.result import PortfolioResult, RunResult
 from framework.plan import Plan
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 Progress = Callable[[str, float, float], None]
 #: Called with a line for the user.
 Announce = Callable[[str], None]
+
+#: What the benchmark of a portfolio that begins with nothing is given.
+_BENCHMARK_CASH = 1e6
 
 _log = logging.getLogger(__name__)
 
@@ -92,8 +98,10 @@ def run_config(plan: Plan, database: Database, progress: Progress, announce: Ann
     """
     began = time.perf_counter()
     loaded = ensured(plan, database, progress)
+    meeting = _meeting(plan)
     tasks = {
-        f"portfolio-{portfolio.id}": _task(plan, database, portfolio, progress) for portfolio in plan.config.portfolios
+        f"portfolio-{portfolio.id}": _task(plan, database, portfolio, meeting, progress)
+        for portfolio in plan.config.portfolios
     }
     done = run_threads(tasks)
     if plan.config.mode == "replay":
@@ -101,6 +109,7 @@ def run_config(plan: Plan, database: Database, progress: Progress, announce: Ann
     for line in loaded.suspicions():  # of what was read just now: a later run does not know of them
         announce(f"Note: {line}")
     notes = dict.fromkeys([*loaded.notes(), *(note for each in done for note in each.notes)])
+    notes |= dict.fromkeys(() if meeting is None else meeting.notes())
     for note in notes:
         announce(f"Note: {note}")
     return RunResult(
@@ -115,15 +124,39 @@ def run_config(plan: Plan, database: Database, progress: Progress, announce: Ann
         fingerprint=hashlib.sha256(" ".join(each.fingerprint for each in done).encode()).hexdigest()[:32],
         notes=tuple(notes),
         load_seconds=max(each.ready_at for each in done) - began,
+        master=None if meeting is None else meeting.result(),
+    )
+
+
+def _meeting(plan: Plan) -> Meeting | None:
+    """Where the portfolios meet for allocations; ``None``: there is no allocator."""
+    allocation = plan.allocation
+    if allocation is None:
+        return None
+    days = sessions(plan.config.calendar, plan.start, plan.end)
+    dues = plan.dues(plan.start, plan.end)
+    master = plan.config.master
+    return Meeting(
+        allocation.name, allocation.allocator, allocation.terms, dues, days, master.cash, plan.flows(master.flows)
     )
 
 
 def _task(
-    plan: Plan, database: Database, portfolio: Portfolio, progress: Progress
+    plan: Plan, database: Database, portfolio: Portfolio, meeting: Meeting | None, progress: Progress
 ) -> Callable[[Callable[[], None]], _Simulated]:
     """What the portfolio's thread does."""
 
+    mine = meeting if plan.allocation is not None and portfolio.id in plan.allocation.terms.portfolios else None
+
     def work(checkpoint: Callable[[], None]) -> _Simulated:
+        try:
+            return simulated(checkpoint)
+        except BaseException:
+            if mine is not None:
+                mine.leave()
+            raise
+
+    def simulated(checkpoint: Callable[[], None]) -> _Simulated:
         began = time.perf_counter()
         data = panel_of(plan, database, portfolio)
         ready_at = time.perf_counter()
@@ -134,11 +167,9 @@ def _task(
 
         name, risk = portfolio.strategy.name, plan.risk(portfolio)
         job = plan.job(portfolio, data, plan.strategy(portfolio), name, portfolio.schedule, risk)
+        job = replace(job, interruptions=Interruptions(plan.flows(portfolio.flows), mine))
         result = simulate(job, told)
-        benchmark = None
-        if plan.config.report.benchmark is not None:
-            name = plan.config.report.benchmark
-            benchmark = simulate(plan.job(portfolio, data, plan.benchmark(), name, "every_bar"))
+        benchmark = _benchmark(plan, portfolio, data)
         _log.debug(
             "portfolio %s: panel read in %.3f s, %d bars simulated in %.3f s",
             portfolio.id,
@@ -151,6 +182,17 @@ def _task(
         return _Simulated(result, benchmark, notes, data.fingerprint(), ready_at, job, is_traded)
 
     return work
+
+
+def _benchmark(plan: Plan, portfolio: Portfolio, data: LoadedPanel) -> PortfolioResult | None:
+    """The benchmark's simulation, on capital that nothing is added to or taken from; ``None``: none is configured."""
+    name = plan.config.report.benchmark
+    if name is None:
+        return None
+    job = plan.job(portfolio, data, plan.benchmark(), name, "every_bar")
+    if not job.terms.opening_cash:  # an allocation opens the portfolio: only the benchmark's returns are of use
+        job = replace(job, terms=replace(job.terms, opening_cash=_BENCHMARK_CASH))
+    return simulate(job)
 
 
 def _replay(

@@ -103,6 +103,7 @@ Ticker = Annotated[
         _shaped(r"(?!.*_CASH$)[A-Za-z0-9^][A-Za-z0-9.^=/_:-]{0,31}", "1 to 32 of A-Z a-z 0-9 . ^ = / _ : -, not …_CASH")
     ),
 ]
+Fraction = Annotated[Real, Field(ge=0, le=1)]
 Currency = Annotated[str, AfterValidator(_shaped(r"[A-Z]{3}", "three capital letters such as USD"))]
 
 
@@ -126,9 +127,22 @@ class BrokerRef(PluginRef):
 
 
 class AllocatorRef(PluginRef):
-    """The allocator and when it acts."""
+    """The allocator, when it acts, and what holds whatever it decides; fractions are of all that there is."""
 
     schedule: Annotated[str, AfterValidator(_schedule)] = "daily"
+    #: A portfolio whose weight is this near to its target's is left alone.
+    band: Annotated[Real, Field(ge=0, lt=1)] = 0.0
+    #: Less money than this does not move.
+    min_transfer: Annotated[Real, Field(ge=0, le=1e15)] = 0.0
+    #: Fraction that stays with the master account.
+    cash_buffer: Annotated[Real, Field(ge=0, lt=1)] = 0.0
+    #: The least and the most that portfolios are given, by id.
+    floors: dict[PortfolioId, Fraction] = Field(default_factory=dict)
+    caps: dict[PortfolioId, Fraction] = Field(default_factory=dict)
+    #: What a portfolio could not give limits what its strategy sizes its targets on.
+    reduce: StrictBool = True
+    #: How long portfolios wait, by the real clock, for an allocation that is due.
+    wait_seconds: Annotated[Real, Field(ge=0, le=3600)] = 30.0
 
 
 Named = Annotated[PluginRef, BeforeValidator(_named)]
@@ -191,6 +205,14 @@ class Portfolio(Part):
     fill: Literal["next_open", "next_close"] = "next_open"
 
 
+class MasterSection(Part):
+    """The master account, portfolio 0: money that no portfolio trades with."""
+
+    #: Opening deposit, in the currency of the portfolios.
+    cash: Annotated[Real, Field(ge=0, le=1e15)] = 0.0
+    flows: tuple[Flow, ...] = ()
+
+
 class ClockSection(Part):
     """A simulated clock, for mode paper on data of the past."""
 
@@ -240,6 +262,7 @@ class RunConfig(Part):
     database: DatabaseSection = DatabaseSection()
     broker: Annotated[BrokerRef, BeforeValidator(_named)] = BrokerRef(name="simulated")
     allocator: Annotated[AllocatorRef, BeforeValidator(_named)] | None = None
+    master: MasterSection = MasterSection()
     report: ReportSection = ReportSection()
     #: Only in mode paper; absent: the real time.
     clock: ClockSection | None = None

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from framework.config.explain import nearest
 from framework.config.model import Flow, Portfolio, RunConfig
 from framework.config.tree import Keys
+from framework.model.timeline import SCHEDULES
 
 MASTER = "0"
 Finding = tuple[Keys, str]
+
+_THROUGH_CAPITAL = "money comes through `engine capital` or `engine portfolio adopt`"
 
 
 def problems(config: RunConfig) -> Iterator[Finding]:
@@ -20,8 +24,10 @@ def problems(config: RunConfig) -> Iterator[Finding]:
     yield from _engine(config)
     yield from _ids(config)
     for number, portfolio in enumerate(config.portfolios):
-        for keys, text in _portfolio(portfolio, config.mode):
+        for keys, text in _portfolio(portfolio, config):
             yield ("portfolios", number, *keys), text
+    yield from _allocator(config)
+    yield from _master(config)
 
 
 def _dates(config: RunConfig) -> Iterator[Finding]:
@@ -58,18 +64,55 @@ def _ids(config: RunConfig) -> Iterator[Finding]:
         seen.add(portfolio.id)
 
 
-def _portfolio(portfolio: Portfolio, mode: str) -> Iterator[Finding]:
+def _portfolio(portfolio: Portfolio, config: RunConfig) -> Iterator[Finding]:
+    mode = config.mode
     if mode == "live" and portfolio.cash is not None:
-        yield ("cash",), "is refused in mode live: money comes through `engine capital` or `engine portfolio adopt`"
-    if mode != "live" and portfolio.cash is None:
-        yield (), f"needs `cash:`, its opening deposit (mode {mode})"
+        yield ("cash",), f"is refused in mode live: {_THROUGH_CAPITAL}"
+    if mode != "live" and portfolio.cash is None and config.allocator is None:
+        yield (), f"needs `cash:`, its opening deposit (mode {mode}); only an allocator can do without"
     for ticker, count in Counter(portfolio.tickers).items():
         if count > 1:
             last = len(portfolio.tickers) - 1 - portfolio.tickers[::-1].index(ticker)
             yield ("tickers", last), f"{ticker!r} is listed {count} times; list it once"
-    for number, flow in enumerate(portfolio.flows):
+    for keys, text in _flows(portfolio.flows, mode):
+        yield ("flows", *keys), text
+
+
+def _allocator(config: RunConfig) -> Iterator[Finding]:
+    allocator = config.allocator
+    if allocator is None:
+        return
+    known = [portfolio.id for portfolio in config.portfolios]
+    for key, limits in (("floors", allocator.floors), ("caps", allocator.caps)):
+        for name in limits:
+            if name not in known:
+                yield ("allocator", key, name), f"there is no portfolio {name!r}{nearest(name, known)}"
+    for name, floor in allocator.floors.items():
+        if floor > allocator.caps.get(name, 1.0):
+            yield ("allocator", "floors", name), f"{floor:g} is above its cap ({allocator.caps[name]:g})"
+    if (total := sum(allocator.floors.values())) > 1.0:
+        yield ("allocator", "floors"), f"they add up to {total:g}; together at most 1"
+
+
+def _master(config: RunConfig) -> Iterator[Finding]:
+    master = config.master
+    if config.allocator is None and (master.cash or master.flows):
+        yield ("master",), "needs an `allocator:`, or its money would never be used"
+    if config.mode == "live" and master.cash:
+        yield ("master", "cash"), f"is refused in mode live: {_THROUGH_CAPITAL}"
+    for keys, text in _flows(master.flows, config.mode):
+        yield ("master", "flows", *keys), text
+
+
+def _flows(flows: Sequence[Flow], mode: str) -> Iterator[Finding]:
+    if flows and mode not in ("backtest", "replay"):
+        yield (), f"are for modes backtest and replay; in mode {mode} {_THROUGH_CAPITAL}"
+    names = Counter(flow.reference for flow in flows if flow.reference is not None)
+    for number, flow in enumerate(flows):
+        if names[flow.reference] > 1:
+            yield (number, "reference"), f"{flow.reference!r} is used twice; every flow needs one of its own"
         for text in _flow(flow):
-            yield ("flows", number), text
+            yield (number,), text
 
 
 def _flow(flow: Flow) -> Iterator[str]:
@@ -93,8 +136,8 @@ def unbuilt(config: RunConfig) -> Iterator[Finding]:
         yield ("mode",), f"mode {config.mode!r} (there are: backtest, replay, paper)"
     if config.broker.account is not None:
         yield ("broker", "account"), "broker accounts, which come with mode live; every paper portfolio has its own"
-    if config.allocator is not None:
-        yield ("allocator",), "allocators"
+    if config.allocator is not None and config.allocator.schedule not in SCHEDULES:
+        yield ("allocator", "schedule"), f"cron text for allocators (there are: {', '.join(SCHEDULES)})"
     for number, portfolio in enumerate(config.portfolios):
         first = config.portfolios[0].currency
         if config.mode in ("backtest", "replay") and portfolio.currency != first:
@@ -109,7 +152,5 @@ def _unbuilt_portfolio(portfolio: Portfolio) -> Iterator[tuple[str, str]]:
         yield "short", "short selling"
     if portfolio.margin is not None:
         yield "margin", "margin"
-    if portfolio.flows:
-        yield "flows", "dated flows of capital"
     if portfolio.fill != "next_open":
         yield "fill", f"fill {portfolio.fill!r} (there is: next_open)"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from framework.engine.fills import Block, FillLog
 from framework.errors import PluginError
@@ -35,6 +38,20 @@ class Terms:
     lots_per_share: float
     cash_buffer: float
     costs: Costs
+
+
+class Flow(NamedTuple):
+    """Money that came (positive) or went.
+
+    ``row``: the first bar whose value holds it; ``at``: when it was booked; ``kind``: ``deposit``, ``withdrawal`` or
+    ``transfer``; ``reference``: what it is known by, the run id of an allocation.
+    """
+
+    row: int
+    at: datetime
+    micros: float
+    kind: str
+    reference: str
 
 
 class Account:
@@ -77,6 +94,11 @@ class Account:
         self._span_cash: list[float] = []
         self._span_lots = np.empty((min(self._block, len(panel)) + 1, len(panel.tickers)))
         self._span_rows = 0
+        #: Money that came and went, and when; what of it came after the value of its bar was taken.
+        self.flows: list[Flow] = []
+        self._late_bar, self._late = -1, 0.0
+        #: What target weights are fractions of at most, in micros: what an allocation leaves.
+        self.limit = np.inf
         self._charged = terms.costs.commission is not None
         self._impact = terms.costs.slippage is not None and terms.costs.slippage.uses_quantity
 
@@ -138,8 +160,29 @@ class Account:
 
     def spendable(self, bar: int) -> float:
         """What target weights are fractions of, in micros: equity at the close of ``bar`` without the buffer."""
-        amount = self.value_to(bar) * self.usable
+        amount = min(self._worth(bar), self.limit) * self.usable
         return amount if amount > 0.0 else 0.0
+
+    def _worth(self, bar: int) -> float:
+        """Equity at the close of ``bar``, with what an allocation there has moved since it was valued; micros."""
+        worth = self.value_to(bar)
+        return worth + self._late if bar == self._late_bar else worth
+
+    # Money that comes and goes.
+
+    def move(self, bar: int, flow: Flow) -> None:
+        """Take in money, or give it away, after the close of ``bar``, which is valued without it."""
+        self.value_to(bar)
+        self.cash += flow.micros
+        self.flows.append(flow)
+        self._late, self._late_bar = flow.micros + (self._late if bar == self._late_bar else 0.0), bar
+
+    def money_in(self, bars: NDArray[np.int64]) -> Floats:
+        """All money that had come in by the close of each bar, less what went out; the opening included; micros."""
+        rows = np.array([flow.row for flow in self.flows], dtype=np.int64)
+        sums = np.concatenate(([0.0], np.cumsum([flow.micros for flow in self.flows])))
+        found: Floats = to_micro(self.terms.opening_cash) + sums[np.searchsorted(rows, bars, side="right")]
+        return found
 
     # What a strategy's context reads.
 
@@ -148,8 +191,8 @@ class Account:
         return self.cash / MICRO
 
     def equity_at(self, bar: int) -> float:
-        """Equity at the close of ``bar``, in currency."""
-        return self.value_to(bar) / MICRO
+        """Equity at the close of ``bar``, in currency; what an allocation there has moved is in it."""
+        return self._worth(bar) / MICRO
 
     def shares_at(self, bar: int) -> Floats:
         """Positions in shares, shape ``(N,)``."""

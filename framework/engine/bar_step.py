@@ -21,10 +21,15 @@ class BarStep:
     """Turns what a strategy asked for at a bar into fills or waiting orders.
 
     What sizing and fills need is prepared for some rows at a time, as many as the processor's cache holds.
+
+    Args:
+        account: whose.
+        book: its orders.
+        holds_back: shape ``(T,)``: rows whose orders must not fill before something else has happened.
     """
 
-    def __init__(self, account: Account, book: OrderBook) -> None:
-        self._account = account
+    def __init__(self, account: Account, book: OrderBook, holds_back: NDArray[np.bool_]) -> None:
+        self._account, self._holds_back = account, holds_back
         self._book = book
         self._width = account.closes.shape[1]
         slippage = account.terms.costs.slippage
@@ -45,7 +50,8 @@ class BarStep:
         with np.errstate(invalid="ignore"):
             known, open_next = np.all(closes > 0.0, axis=1), np.all(opens >= MIN_PRICE, axis=1)
             #: Whether orders decided at a row can be sized there and filled at the next row, whatever the ticker.
-            self._fillable: list[bool] = [*(known[: len(opens)] & open_next & self._at_liberty).tolist(), False]
+            free = known & ~self._holds_back[row:stop] & self._at_liberty
+            self._fillable: list[bool] = [*(free[: len(opens)] & open_next).tolist(), False]
             self._units = closes * account.unit
             self._buy_prices = account.prices(opens, 1)
             self._sell_prices = self._buy_prices if self._one_price else account.prices(opens, -1)

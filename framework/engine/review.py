@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from framework.books.returns import ReturnIndex
 from framework.engine.account import Account
 from framework.engine.matching import Waiting
 from framework.engine.orders import OrderBook, Reviewed
-from framework.model.money import to_micro
+from framework.model.money import MICRO
 from framework.model.panel import Floats, Panel
 from framework.model.result import Ints
 from framework.model.timeline import Timeline, moment
@@ -187,7 +188,7 @@ class BacktestReview:
         self.halted_by: str | None = None
         self._rules, self._account, self._timeline = rules, account, timeline
         self._portfolio_id, self._tickers, self._ages = portfolio_id, panel.tickers, Ages(panel)
-        self._peak = to_micro(account.terms.opening_cash)
+        self._index = ReturnIndex()
         self._seen = account.valued
         self._sent: deque[tuple[np.datetime64, int]] = deque()
         self._halted_on = ""
@@ -238,13 +239,16 @@ class BacktestReview:
         return (*halt, *(f"{who} {text} at {kept.words()}" for text, kept in self._notes.items()))
 
     def _drawdown(self, bar: int) -> float:
-        """How far equity at the close of ``bar`` is below its peak; all closes since the last decision count."""
-        equity = self._account.value_to(bar)
+        """How far the return index at the close of ``bar`` is below its peak; all closes since the last call count."""
+        self._account.value_to(bar)
         if self._seen < bar:
             self._account.catch_up()
-        self._peak = max(self._peak, equity, float(np.max(self._account.equity[self._seen : bar], initial=equity)))
+        rows = np.arange(self._seen, bar + 1)
+        values, money_in = self._account.equity[rows] / MICRO, self._account.money_in(rows) / MICRO
+        for value, money in zip(values.tolist(), money_in.tolist(), strict=True):
+            self._index.add(value, money)
         self._seen = bar + 1
-        return equity / self._peak - 1.0 if self._peak > 0.0 else 0.0
+        return self._index.drawdown
 
     def _sent_since(self, moment: np.datetime64) -> int:
         while self._sent and self._sent[0][0] <= moment:
@@ -257,6 +261,7 @@ def decide_by_order(
     review: BacktestReview | None,
     rows: Ints,
     weights: Floats,
+    before: Callable[[int], None],
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Decide and fill target weights order by order, with a review of each decision where there are rules.
@@ -266,11 +271,13 @@ def decide_by_order(
         review: it, if any.
         rows: to decide on, rising.
         weights: shape ``(T, N)``; NaN: leave as it is.
+        before: called with each row before it is decided on.
         progress: called now and then with (rows done, rows in all).
     """
     for done, row in enumerate(rows.tolist()):
         if progress is not None and done % _PROGRESS_ROWS == 0:
             progress(done, len(rows))
+        before(row)
         book.run_to(row)
         asked = weights[row]
         columns = np.flatnonzero(asked == asked)  # not NaN

@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from framework.data.moments import period_of
 from framework.data.slots import Delays, Schedule, Slots
 from framework.model.panel import Floats
 from framework.model.timeline import Timeline, moment
@@ -34,8 +35,8 @@ def decision_rows(
         return np.arange(first, len(timeline), dtype=np.int64)
     last = timeline.last_of_session() if last_of_session is None else last_of_session.copy()
     if schedule != "daily":
-        period = _period(timeline.session, schedule)
-        ends = period != _period(timeline.next_session, schedule)
+        period = period_of(timeline.session, schedule)
+        ends = period != period_of(timeline.next_session, schedule)
         # Where the period's last session has no bar, the newest bar before it is what its slot acts on.
         ends[:-1] |= period[1:] != period[:-1]
         last &= ends
@@ -51,14 +52,6 @@ def decision_moment(schedule: Schedule, timeline: Timeline) -> datetime:
 def delays(schedule: Schedule, timeline: Timeline) -> Delays | None:
     """Where orders decided at each row trade at the earliest; ``None``: always in the next bar."""
     return schedule.delays(timeline) if isinstance(schedule, Slots) else None
-
-
-def _period(days: NDArray[np.datetime64], schedule: str) -> NDArray[np.int64]:
-    """A number per day that changes with the week or month."""
-    if schedule == "monthly":
-        return days.astype("datetime64[M]").astype(np.int64)
-    # 1970-01-01, day 0, was a Thursday.
-    return (days.astype("datetime64[D]").astype(np.int64) + 3) // 7
 
 
 def gather_missed(weights: Floats, rows: NDArray[np.int64]) -> Floats:

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from framework.data.slots import Schedule
 from framework.engine.account import Account, Terms
+from framework.engine.agenda import Agenda, Interruptions
 from framework.engine.bar_step import BarStep
 from framework.engine.few import FEW_ORDERS, FEW_TICKERS, CellLists, Trader, rebalance_few
 from framework.engine.fills import Block
+from framework.engine.meeting import Seat
 from framework.engine.orders import MAX_WEIGHT, OrderBook
 from framework.engine.review import BacktestReview, decide_by_order
 from framework.engine.schedule import decision_rows, delays, gather_missed
@@ -26,7 +28,7 @@ from framework.errors import EngineError, StrategyError
 from framework.model.money import MICRO, MIN_PRICE
 from framework.model.panel import Floats, Panel
 from framework.model.rates import Rates
-from framework.model.result import PortfolioResult, Trades
+from framework.model.result import Flows, PortfolioResult, Trades
 from framework.model.timeline import Timeline
 from framework.trading.context import Context, Cursor, IndicatorMaker, OrderRequest, SetupContext
 from framework.trading.risk import NamedRule
@@ -63,6 +65,7 @@ class Simulation:
         risk: the rules that review each decision, in their order; with any, all orders go through the book.
         rates: to ``currency``, of the panel's rows; None: all tickers are in it. With any, as above.
         currencies: of each ticker, where there are ``rates``.
+        interruptions: flows of capital, and allocations.
     """
 
     portfolio_id: str
@@ -80,6 +83,7 @@ class Simulation:
     risk: tuple[NamedRule, ...] = ()
     rates: Rates | None = None
     currencies: tuple[str, ...] = ()
+    interruptions: Interruptions = field(default_factory=Interruptions)
 
 
 def simulate(job: Simulation, progress: Progress | None = None) -> PortfolioResult:
@@ -93,29 +97,41 @@ def simulate(job: Simulation, progress: Progress | None = None) -> PortfolioResu
     review = BacktestReview(job.risk, account, job.panel, job.timeline, job.portfolio_id) if job.risk else None
     late = delays(job.schedule, job.timeline)
     book = OrderBook(account, job.timeline.last_of_session(), review=review, delays=late)
+    seat = Seat(account, book, review, job.panel, job.timeline, job.first)
+    agenda = Agenda(job.interruptions, job.portfolio_id, seat, job.timeline, job.first)
     last = len(job.panel) - 1
     if last >= job.first:
         run = _run_weights if style(job.strategy) == "weights" else _run_bars
-        run(job, account, book, review, progress)
+        run(job, account, book, review, agenda, progress)
+    agenda.finish()
+    if last >= job.first:
         book.end(last)
         account.value_to(last)
         account.catch_up()
-    return _result(job, account, () if review is None else review.notes(), time.perf_counter() - began)
+    notes = (*(() if review is None else review.notes()), *agenda.notes())
+    return _result(job, account, notes, time.perf_counter() - began)
 
 
 def _run_bars(
-    job: Simulation, account: Account, book: OrderBook, review: BacktestReview | None, progress: Progress | None
+    job: Simulation,
+    account: Account,
+    book: OrderBook,
+    review: BacktestReview | None,
+    agenda: Agenda,
+    progress: Progress | None,
 ) -> None:
     """The ``on_bar`` style: one call per decision row."""
     cursor = Cursor()
     ctx = Context(job.panel, job.timeline, job.raw_close, cursor, account, job.portfolio_id)
     _setup(job, cursor)
     on_bar, unfilled, told = job.strategy.on_bar, account.unfilled, 0
-    step = BarStep(account, book)
+    step = BarStep(account, book, agenda.holds_back)
     rows = decision_rows(job.schedule, job.timeline, job.first)
     row, next_word = job.first, 0.0
     try:
         for row in rows.tolist():
+            if row >= agenda.row:
+                agenda.before(row)
             if book.waiting:
                 book.run_to(row)
             cursor.row = row
@@ -139,38 +155,49 @@ def _run_bars(
 
 
 def _run_weights(
-    job: Simulation, account: Account, book: OrderBook, review: BacktestReview | None, progress: Progress | None
+    job: Simulation,
+    account: Account,
+    book: OrderBook,
+    review: BacktestReview | None,
+    agenda: Agenda,
+    progress: Progress | None,
 ) -> None:
     """The ``weights`` style: one call in all, then a loop over the bars where something changes."""
     weights = _weights(job)
     if review is not None or account.rates is not None or book.delays is not None:
-        decide_by_order(book, review, decision_rows(job.schedule, job.timeline, job.first), weights, progress)
+        rows = decision_rows(job.schedule, job.timeline, job.first)
+        decide_by_order(book, review, rows, weights, agenda.before, progress)
         return
     step = max(1, _CHUNK_CELLS // max(1, len(job.panel.tickers)))
     for start in range(job.first, len(job.panel), step):
         stop = min(start + step, len(job.panel))
-        _run_chunk(job, account, book, weights, start, stop)
+        _run_chunk(job, account, book, agenda, weights, start, stop)
         if progress is not None:
             progress(stop - job.first, len(job.panel) - job.first)
 
 
-def _run_chunk(job: Simulation, account: Account, book: OrderBook, weights: Floats, start: int, stop: int) -> None:
+def _run_chunk(
+    job: Simulation, account: Account, book: OrderBook, agenda: Agenda, weights: Floats, start: int, stop: int
+) -> None:
     """Decide and fill the rows ``start`` to ``stop``."""
     chunk = weights[start:stop]
     rows, columns = np.nonzero(chunk == chunk)  # not NaN
     if not len(rows):
         return
     rows += start
-    cells = _cells(job, account, rows, columns, weights[rows, columns])
+    cells = _cells(job, account, agenda, rows, columns, weights[rows, columns])
     edges = np.concatenate(([0], np.flatnonzero(np.diff(rows)) + 1, [len(rows)]))
     all_clean = bool(cells.clean.all())
-    if all_clean and _is_scalar(FEW_TICKERS - 1, len(job.panel.tickers)) and not book.waiting:
+    is_undisturbed = not book.waiting and agenda.row >= stop
+    if all_clean and is_undisturbed and _is_scalar(FEW_TICKERS - 1, len(job.panel.tickers)):
         rebalance_few(account, rows, edges, cells.as_lists())
         return
     few = _is_scalar(FEW_ORDERS, len(rows) / (len(edges) - 1))
     lists = cells.as_lists() if few else None
     trade, bounds = Trader(account).trade, edges.tolist()
     for bar, low, high in zip(rows[edges[:-1]].tolist(), bounds[:-1], bounds[1:], strict=True):
+        if bar >= agenda.row:
+            agenda.before(bar)
         if book.waiting:
             book.run_to(bar)
         if book.waiting or not (all_clean or cells.clean[low:high].all()):
@@ -206,7 +233,12 @@ class _Cells:
 
 
 def _cells(
-    job: Simulation, account: Account, rows: NDArray[np.int64], columns: NDArray[np.int64], asked: Floats
+    job: Simulation,
+    account: Account,
+    agenda: Agenda,
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    asked: Floats,
 ) -> _Cells:
     closes = account.closes[rows, columns]
     opens = _next_opens(job.panel.open, rows, columns)
@@ -217,7 +249,7 @@ def _cells(
             asked / (closes * account.unit),
             Block(columns, rows, account.prices(opens, 1)),
             None if slippage is None or slippage.uses_quantity else account.prices(opens, -1),
-            (opens >= MIN_PRICE) & (closes > 0.0) & (asked >= 0.0),
+            (opens >= MIN_PRICE) & (closes > 0.0) & (asked >= 0.0) & ~agenda.holds_back[rows],
         )
 
 
@@ -316,6 +348,18 @@ def _result(job: Simulation, account: Account, notes: tuple[str, ...], seconds: 
         notes=notes,
         rates=job.rates,
         currencies=job.currencies,
+        flows=_flows(account),
+    )
+
+
+def _flows(account: Account) -> Flows:
+    flows = account.flows
+    return Flows(
+        row=np.array([flow.row for flow in flows], dtype=np.int64),
+        at=np.array([flow.at.replace(tzinfo=None) for flow in flows], dtype="datetime64[us]"),
+        amount=np.array([flow.micros / MICRO for flow in flows]),
+        kind=tuple(flow.kind for flow in flows),
+        reference=tuple(flow.reference for flow in flows),
     )
 
 

@@ -359,11 +359,12 @@ def test_portfolios_in_several_currencies_have_no_report_yet_but_may_trade(write
     ("override", "answer"),
     [
         ("mode=live", "--set: mode: mode 'live' (there are: backtest, replay, paper) — not in this version yet"),
-        ("allocator={name: daily}", "--set: allocator: allocators"),
+        (
+            "allocator={name: daily, schedule: 0 12 * * 1-5}",
+            "--set: allocator.schedule: cron text for allocators (there are: every_bar, daily, weekly, monthly)",
+        ),
         ("short=true", "--set: portfolios.0.short: short selling"),
         ("margin={initial: 0.5}", "--set: portfolios.0.margin: margin"),
-        ("flows=[{date: 2005-01-10, amount: 5, reference: jan}]", "--set: portfolios.0.flows: dated flows"),
-        ("flows=[{every: month, amount: 5}]", "--set: portfolios.0.flows: dated flows"),
         ("fill=next_close", "--set: portfolios.0.fill: fill 'next_close' (there is: next_open)"),
         ("broker={name: alpaca, account: A1}", "--set: broker.account: broker accounts"),
     ],
@@ -378,6 +379,17 @@ def test_documented_parts_that_are_missing_say_so(write: Write, override: str, a
     ("override", "answer"),
     [
         ("flows=[{amount: 5}]", "needs either `date:` or `every:`"),
+        ("allocator={name: daily, floors: {x: 0.5}}", "--set: allocator.floors.x: there is no portfolio 'x'"),
+        ("allocator={name: daily, caps: {'1': 1.5}}", "--set: allocator.caps.1: was 1.5"),
+        (
+            "allocator={name: daily, caps: {'1': 0.5}, floors: {'1': 0.6}}",
+            "--set: allocator.floors.1: 0.6 is above its cap (0.5)",
+        ),
+        (
+            "flows=[{amount: 1, every: week, reference: a}, {amount: 1, every: year, reference: a}]",
+            "--set: portfolios.0.flows.0.reference: 'a' is used twice",
+        ),
+        ("master={cash: 5}", "--set: master: needs an `allocator:`, or its money would never be used"),
         ("flows=[{amount: 0, every: month}]", "amount is 0"),
         ("margin={initial: 7}", "margin.initial: was 7; input should be less than or equal to 1"),
     ],
