@@ -107,9 +107,9 @@ def _master(config: RunConfig) -> Iterator[Finding]:
 def _flows(flows: Sequence[Flow], mode: str) -> Iterator[Finding]:
     if flows and mode not in ("backtest", "replay"):
         yield (), f"are for modes backtest and replay; in mode {mode} {_THROUGH_CAPITAL}"
-    names = Counter(flow.reference for flow in flows if flow.reference is not None)
+    names = Counter(flow.reference for flow in flows)
     for number, flow in enumerate(flows):
-        if names[flow.reference] > 1:
+        if flow.reference is not None and names[flow.reference] > 1:
             yield (number, "reference"), f"{flow.reference!r} is used twice; every flow needs one of its own"
         for text in _flow(flow):
             yield (number,), text
