@@ -14,6 +14,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from decimal import Decimal
 
     from framework.books.entries import Fill
     from framework.data.source import DataSource
@@ -101,6 +102,14 @@ def cycle_finished(portfolio_id: str, time: datetime) -> None:
 @hookspec
 def fill_booked(portfolio_id: str, fill: Fill) -> None:
     """A fill is in the books: the transaction that booked it, and the end of its order, is committed."""
+
+
+@hookspec
+def transfer_booked(portfolio_id: str, amount: Decimal, reference: str) -> None:
+    """An allocation has moved money to a portfolio (``amount`` > 0) from the master account, or back; it is committed.
+
+    ``reference`` is the run id of the allocation.
+    """
 
 
 @hookspec

@@ -10,15 +10,17 @@ import queue
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 
+from framework.books.allocation import Allocated
 from framework.books.journal import Decision, Intent, LiveOrder
 from framework.books.open import Identity
+from framework.data.moments import Due
 from framework.engine.clock import Clock
 from framework.engine.commands import Command
 from framework.engine.decider import StrategyData
 from framework.engine.gateway import Filled
 from framework.engine.observers import Observers
 from framework.engine.runner import Events
-from framework.engine.worker import Watcher
+from framework.engine.watcher import Watcher
 
 #: Lines that wait to be shown; more are counted and not shown.
 _BACKLOG = 10_000
@@ -109,6 +111,21 @@ class News:
         self._observers.tell(
             "order_refused", portfolio_id=name, ticker=intent.ticker, quantity=_signed(intent), reason=reason
         )
+
+    def allocated(self, due: Due, made: Allocated | None, text: str) -> None:
+        """Told of an allocation; see :class:`framework.engine.allocation_runner.AllocationRunner`."""
+        if made is None:
+            self._line("allocation", f"of {due.session} was not made: {text}")
+            return
+        moved = [share for share in made.shares if share.transfer]
+        missing = sum((share.shortfall for share in made.shares), Decimal(0))
+        shown = ", ".join(f"{share.portfolio_id} {share.transfer:+,.2f}" for share in moved) or "nothing moved"
+        lacks = f"; {missing:,.2f} could not be given" if missing else ""
+        self._line("allocation", f"of {made.total:,.2f}: {shown}{lacks}{f' ({text})' if text else ''}")
+        for share in moved:
+            self._observers.tell(
+                "transfer_booked", portfolio_id=share.portfolio_id, amount=share.transfer, reference=made.run_id
+            )
 
     def _acted(self, identity: Identity, text: str) -> None:
         self._line(identity.portfolio_id, text)

@@ -6,8 +6,9 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
+from framework.books.allocation import MASTER
 from framework.books.journal import read_live_orders
-from framework.books.open import Identity, open_portfolio
+from framework.books.open import Identity, open_portfolio, portfolios
 from framework.books.opening import book_opening, booked_opening
 from framework.books.state import PortfolioState, Valuation, read_latest_valuation, read_state
 from framework.config.model import Portfolio
@@ -61,6 +62,7 @@ class LiveRun:
         for identity in self._identities.values():
             open_portfolio(database.pool, identity)
         self.clock = self._clock()
+        self._open_master()
         self._open_books()
         self._note_stale_prices()
         self._observers = Observers(plan.manager.notify, plan.manager.event_failures)
@@ -138,23 +140,24 @@ class LiveRun:
             f"To go on, give a later end (--set clock.end=…); to start afresh, use {empty}, or other portfolio ids"
         )
 
+    def _open_master(self) -> None:
+        """Open the master account, which has no broker: only its mode and currency count."""
+        plan, pool = self._plan, self._database.pool
+        if plan.allocation is None:
+            return
+        mine = Identity(MASTER, "paper", plan.config.broker.name, "master", plan.allocation.currency)
+        opened = portfolios(pool, [MASTER])
+        if opened:
+            mine = replace(mine, broker=opened[0].broker, account=opened[0].account)
+        open_portfolio(pool, mine)
+        self._deposit(MASTER, plan.config.master.cash, plan.allocation.currency)
+
     def _open_books(self) -> None:
         for portfolio in self._plan.config.portfolios:
             with self._database.pool.connection() as connection:
                 state = read_state(connection, portfolio.id)
                 orders = read_live_orders(connection, portfolio.id)
-                opening = booked_opening(connection, portfolio.id)
-            cash = price_decimal(Decimal(repr(portfolio.cash or 0)))
-            if cash and state.cash is None:
-                at = self.clock.now() if self.clock.is_simulated else None
-                if book_opening(self._database.pool, portfolio.id, cash, at):
-                    self._announce(f"Opened portfolio {portfolio.id} with {cash:,.2f} {portfolio.currency}")
-            elif cash and cash != opening:
-                began = "without an opening deposit" if opening is None else f"with {opening:,.2f}"
-                self._announce(
-                    f"Note: portfolio {portfolio.id} was opened {began} and keeps its books; cash: {cash:,.2f} of the "
-                    "config is only for books that are empty"
-                )
+            self._deposit(portfolio.id, portfolio.cash or 0.0, portfolio.currency)
             known = {ticker for ticker, held in state.positions.items() if held} | {order.ticker for order in orders}
             orphans = sorted(known - set(portfolio.tickers))
             if orphans:
@@ -162,6 +165,23 @@ class LiveRun:
                     f"portfolio {portfolio.id} holds, or has open orders in, {', '.join(orphans)}, which the config "
                     "does not name; add them to its tickers (the strategy may exit them), so that they can be valued"
                 )
+
+    def _deposit(self, portfolio_id: str, wanted: float, currency: str) -> None:
+        """Book the opening deposit into books that are empty; say so where they are not and began with another."""
+        cash = price_decimal(Decimal(repr(wanted)))
+        with self._database.pool.connection() as connection:
+            balance = read_state(connection, portfolio_id).cash
+            opening = booked_opening(connection, portfolio_id)
+        if cash and balance is None:
+            at = self.clock.now() if self.clock.is_simulated else None
+            if book_opening(self._database.pool, portfolio_id, cash, at):
+                self._announce(f"Opened portfolio {portfolio_id} with {cash:,.2f} {currency}")
+        elif cash and cash != opening:
+            began = "without an opening deposit" if opening is None else f"with {opening:,.2f}"
+            self._announce(
+                f"Note: portfolio {portfolio_id} was opened {began} and keeps its books; cash: {cash:,.2f} of the "
+                "config is only for books that are empty"
+            )
 
     def _note_stale_prices(self) -> None:
         """In real time: prices that are old mean that the source brings none."""
@@ -185,17 +205,20 @@ class LiveRun:
             config.engine.max_consecutive_failures,
             config.engine.bar_patience_seconds,
         )
+        feed = plan.feed()
+        since = date.min if config.clock is None else config.clock.start
         return LiveEngine(
             config.name,
             __version__,
             [self._assignment(portfolio) for portfolio in config.portfolios],
             self._database.pool,
             self._database.url,
-            plan.feed(),
+            feed,
             plan.coming(),
             self.clock,
             settings,
             self._news.events(),
+            plan.allocating(self._database.pool, feed, self.clock, since, self._news.allocated),
         )
 
     def _assignment(self, portfolio: Portfolio) -> Assignment:

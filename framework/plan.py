@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from framework.engine.simulator import Simulation
 from framework.errors import AllocationError, ConfigError
 from framework.model.money import FRACTIONAL, WHOLE, to_micro
 from framework.plugin_manager import PluginManager
-from framework.trading.allocation import AllocationTerms, listed
+from framework.trading.allocation import Allocation, AllocationTerms, listed
 from framework.trading.allocator import Allocator
 from framework.trading.broker import Broker
 from framework.trading.costs import Costs
@@ -34,32 +35,22 @@ from framework.trading.risk import NamedRule
 from framework.trading.strategy import Strategy, style
 
 if TYPE_CHECKING:
+    from framework.books.allocation import Allocated
     from framework.books.open import Identity
     from framework.data.feed import Feed
     from framework.data.panels import LoadedPanel
     from framework.data.source import DataSource
+    from framework.db.pool import Pool
+    from framework.engine.allocating import AllocationDesk
+    from framework.engine.allocation_runner import AllocationRunner
+    from framework.engine.clock import Clock
     from framework.engine.decider import Assignment
 
 
-@dataclass(frozen=True, eq=False)
-class Allocation:
-    """The allocator of a config.
+log = logging.getLogger(__name__)
 
-    Attributes:
-        name: of the config and the allocator: what its runs are known by.
-        allocator: made and checked.
-        terms: hold whatever it decides.
-        schedule: when it acts.
-        currency: of all money that it moves.
-        wait_seconds: how long portfolios wait for an allocation that is due.
-    """
-
-    name: str
-    allocator: Allocator
-    terms: AllocationTerms
-    schedule: str
-    currency: str
-    wait_seconds: float
+#: Of config and allocator together: they are part of the keys that transfers are booked under.
+_LONGEST_NAME = 60
 
 
 class Plan:
@@ -120,6 +111,11 @@ class Plan:
             reduces=ref.reduce,
         )
         name = f"{self.config.name}/{ref.name}"
+        if len(name) > _LONGEST_NAME:
+            raise ConfigError(
+                f"{self.loaded.place('allocator')()}: allocations are known by {name!r}, of {len(name)} characters; "
+                f"allowed: {_LONGEST_NAME}. Give the config a shorter name"
+            )
         return Allocation(name, allocator, terms, ref.schedule, currencies[0], ref.wait_seconds)
 
     def dues(self, start: date, end: date) -> tuple[Due, ...]:
@@ -129,6 +125,53 @@ class Plan:
         config = self.config
         settle, schedule = self.source.settle_of(config.interval), self.allocation.schedule
         return moments(config.calendar, config.interval, settle, schedule, start, end)
+
+    def allocating(
+        self, pool: Pool, feed: Feed, clock: Clock, since: date, told: Callable[[Due, Allocated | None, str], None]
+    ) -> AllocationRunner | None:
+        """Makes allocations in a live engine; ``None``: there is no allocator.
+
+        Args:
+            pool: of the books.
+            feed: as the portfolios see the market.
+            clock: of the engine.
+            since: exchange date before which nothing is due.
+            told: see :class:`AllocationRunner`.
+        """
+        from framework.books.allocation import MASTER
+        from framework.engine.allocating import Dues, Rendezvous
+        from framework.engine.allocation_runner import AllocationRunner
+        from framework.engine.flows import DatedFlows
+
+        allocation, config = self.allocation, self.config
+        if allocation is None:
+            return None
+        settle = self.source.settle_of(config.interval)
+        dues = Dues(config.calendar, config.interval, settle, allocation.schedule, since)
+        seconds = inf if clock.is_simulated else allocation.wait_seconds
+        rendezvous = Rendezvous(dues, allocation.terms.portfolios, seconds, lambda: clock.is_over)
+        desk = self.allocation_desk(pool, feed, "engine")
+        flows = DatedFlows(pool, MASTER, self.flows(config.master.flows), clock.now, log.warning)
+        return AllocationRunner(desk, rendezvous, clock, told, flows)
+
+    def allocation_desk(self, pool: Pool, feed: Feed, made_by: str) -> AllocationDesk:
+        """Makes allocations of the config's allocator on live books."""
+        from framework.engine.allocating import AllocationDesk, Participant
+
+        config, allocation = self.config, self.allocation
+        assert allocation is not None, "there is one"
+        participants = [
+            Participant(
+                portfolio.id,
+                portfolio.tickers,
+                self._terms(portfolio).lots_per_share,
+                self.currencies.live(portfolio.id, self.warmup_bars(portfolio) + 1),
+            )
+            for portfolio in config.portfolios
+            if portfolio.id in allocation.terms.portfolios
+        ]
+        is_daily = config.interval == "1d"
+        return AllocationDesk(pool, allocation, participants, feed, config.calendar, is_daily, config.start, made_by)
 
     def flows(self, flows: Sequence[Flow]) -> tuple[DatedFlow, ...]:
         """Flows of the config on the sessions of the run."""
@@ -239,6 +282,8 @@ class Plan:
             code_hash=self.manager.get("strategy", portfolio.strategy.name).source_hash,
             since=self.config.start,
             fx=self.currencies.live(portfolio.id, bars),
+            flows=self.flows(portfolio.flows),
+            is_allocated=self.allocation is not None and portfolio.id in self.allocation.terms.portfolios,
         )
 
     def job(

@@ -63,6 +63,7 @@ EVENTS = (
     "fill_booked",
     "order_refused",
     "portfolio_halted",
+    "transfer_booked",
 )
 
 

@@ -17,13 +17,15 @@ from framework.engine.agenda import Interruptions
 from framework.engine.backtest import FILL_RULE, run_threads, versions
 from framework.engine.meeting import Meeting
 from framework.engine.simulator import Simulation, simulate
-from framework.model.result import PortfolioResult, RunResult
+from framework.model.result import MasterResult, PortfolioResult, RunResult
 from framework.plan import Plan
 
 if TYPE_CHECKING:
     from framework.data.panels import LoadedPanel
     from framework.data.store import LoadReport
     from framework.db.database import Database
+    from framework.engine.allocation_runner import AllocationRunner
+    from framework.engine.clock import Clock
     from framework.engine.decider import Assignment
 
 #: Called with (what is being done, how much is done, how much there is).
@@ -104,8 +106,9 @@ def run_config(plan: Plan, database: Database, progress: Progress, announce: Ann
         for portfolio in plan.config.portfolios
     }
     done = run_threads(tasks)
+    master = None if meeting is None else meeting.result()
     if plan.config.mode == "replay":
-        _replay(plan, database, done, progress, announce, keep)
+        _replay(plan, database, done, master, progress, announce, keep)
     for line in loaded.suspicions():  # of what was read just now: a later run does not know of them
         announce(f"Note: {line}")
     notes = dict.fromkeys([*loaded.notes(), *(note for each in done for note in each.notes)])
@@ -124,7 +127,7 @@ def run_config(plan: Plan, database: Database, progress: Progress, announce: Ann
         fingerprint=hashlib.sha256(" ".join(each.fingerprint for each in done).encode()).hexdigest()[:32],
         notes=tuple(notes),
         load_seconds=max(each.ready_at for each in done) - began,
-        master=None if meeting is None else meeting.result(),
+        master=master,
     )
 
 
@@ -196,7 +199,13 @@ def _benchmark(plan: Plan, portfolio: Portfolio, data: LoadedPanel) -> Portfolio
 
 
 def _replay(
-    plan: Plan, database: Database, done: list[_Simulated], progress: Progress, announce: Announce, keep: bool
+    plan: Plan,
+    database: Database,
+    done: list[_Simulated],
+    master: MasterResult | None,
+    progress: Progress,
+    announce: Announce,
+    keep: bool,
 ) -> None:
     """Run every portfolio again through scratch books, a thread each, and compare with the backtest.
 
@@ -204,7 +213,7 @@ def _replay(
         ParityError: they differ.
     """
     from framework.db.scratch import how_to_use, scratch_schema
-    from framework.engine.replay import Replayed, compare, replay
+    from framework.engine.replay import Master, Replayed, compare, compare_allocations, replay
 
     size = plan.config.database.pool
     name = f"replay_{datetime.now(UTC):%Y%m%d%H%M%S}_{uuid4().hex[:6]}"
@@ -212,13 +221,21 @@ def _replay(
         if keep:
             announce(f"Replay: {how_to_use(name, str(plan.loaded.path))}")
 
+        feed = plan.feed(adjusted_as_of=plan.end, trade_adjusted=True)
+
+        def allocating(clock: Clock) -> AllocationRunner | None:
+            return plan.allocating(scratch.pool, feed, clock, plan.start, lambda due, made, text: None)
+
         def work(checkpoint: Callable[[], None]) -> list[Replayed]:
             def told(portfolio_id: str, bars: int, total: int) -> None:
                 progress(f"replay {portfolio_id}", bars, total)
                 checkpoint()
 
-            feed = plan.feed(adjusted_as_of=plan.end, trade_adjusted=True)
-            replay([each.job for each in done], _assignments(plan), scratch, feed, plan.coming(), told)
+            allocation, cash = plan.allocation, plan.config.master.cash
+            account = None if allocation is None else Master(allocation.currency, cash, allocating)
+            replay([each.job for each in done], _assignments(plan), scratch, feed, plan.coming(), told, account)
+            if master is not None:
+                compare_allocations(scratch.pool, master)
             return [compare(scratch.pool, each.result) for each in done]
 
         for found in run_threads({"replay": work})[0]:

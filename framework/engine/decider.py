@@ -21,6 +21,7 @@ from framework.books.open import Identity
 from framework.books.state import PortfolioState, Valuation
 from framework.data.coming import Coming
 from framework.data.currencies import LiveRates
+from framework.data.flow_dates import DatedFlow
 from framework.data.fx import Quotes
 from framework.data.slots import Schedule, Slots
 from framework.data.window import Window
@@ -66,6 +67,8 @@ class Assignment:
         since: exchange date of the first bar that is valued and decided on; those before are for the lookback.
         fx: gives the exchange rates of its tickers; None: all are in the portfolio's currency.
         actions: data source whose splits and dividends are booked; None: prices are adjusted for them.
+        flows: money that comes and goes on dates, in order; of a replay.
+        is_allocated: an allocator lists it, whose target may limit what its own are sized on.
     """
 
     identity: Identity
@@ -85,6 +88,8 @@ class Assignment:
     since: date | None = None
     fx: LiveRates | None = None
     actions: str | None = None
+    flows: tuple[DatedFlow, ...] = ()
+    is_allocated: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +111,8 @@ class StrategyData:
     quotes: Quotes | None = None
     #: Splits and dividends of one ex-date that are to be booked before anything is done with this.
     due: tuple[CorporateAction, ...] = ()
+    #: What target weights are fractions of at most, where an allocation has left a limit.
+    limit: Decimal | None = None
 
     @property
     def rates(self) -> Rates | None:
@@ -181,7 +188,7 @@ class Decider:
         assignment, clock, portfolio_id = self._assignment, seen.window.timeline, self._assignment.identity.portfolio_id
         due_at, bar = decision_moment(assignment.schedule, clock), moment(clock.timestamps[-1])
         ends = self._last_of_session(clock)
-        desk = Desk(seen.window, assignment.terms, seen.state, seen.orders, ends, seen.rates)
+        desk = Desk(seen.window, assignment.terms, seen.state, seen.orders, ends, seen.rates, seen.limit)
         review = self._review(desk, seen, drawdown, orders_last_minute)
         began = time.monotonic()
         with self._named(bar), localcontext():  # whatever it does to Decimal is over with it

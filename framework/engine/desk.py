@@ -34,6 +34,7 @@ class Desk:
         orders: those that have not ended.
         last_of_session: shape ``(T,)``: after which bars a session is over.
         rates: to the portfolio's currency, if any ticker is in another.
+        limit: what target weights are fractions of at most, if there is one.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Desk:
         orders: Sequence[LiveOrder],
         last_of_session: NDArray[np.bool_],
         rates: Rates | None = None,
+        limit: Decimal | None = None,
     ) -> None:
         panel = window.trade
         self.last = len(panel) - 1
@@ -53,6 +55,8 @@ class Desk:
         self._columns = columns = {ticker: column for column, ticker in enumerate(panel.tickers)}
         self.account = Account(panel, terms, self.last, rates)
         self.account.cash = float((state.cash or _ZERO) * int(MICRO))
+        if limit is not None:
+            self.account.limit = float(limit * int(MICRO))
         for ticker, quantity in state.positions.items():
             if quantity:
                 self.account.lots[columns[ticker]] = float(quantity * int(self._per_share))

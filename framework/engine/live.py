@@ -19,6 +19,7 @@ from framework.db.pool import Pool
 from framework.db.queries import fetch_one
 from framework.db.types import Connection
 from framework.engine import commands
+from framework.engine.allocation_runner import AllocationRunner
 from framework.engine.clock import Clock, RealClock
 from framework.engine.decider import Assignment
 from framework.engine.leases import Lease, Leases, new_holder, portfolio_lease
@@ -47,6 +48,7 @@ class LiveEngine:
         clock: of the engine.
         settings: see there.
         events: see there.
+        allocating: makes allocations while it runs; None: there is no allocator.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class LiveEngine:
         clock: Clock,
         settings: Settings | None = None,
         events: Events | None = None,
+        allocating: AllocationRunner | None = None,
     ) -> None:
         self._settings, self._events = settings or Settings(), events or Events()
         self._name, self._version, self._pool, self._url, self._clock = name, version, pool, url, clock
@@ -68,9 +71,11 @@ class LiveEngine:
         self._own = Pool(url, 1, 1)
         self._leases = Leases(self._own, self.holder, self._settings.lease_seconds, self._settings.send_timeout_seconds)
         books_id = read_books_id(pool)
+        self._allocating = allocating
+        rendezvous = None if allocating is None else allocating.rendezvous
         self._runners = {
             assignment.identity.portfolio_id: Runner(
-                assignment, pool, feed, coming, clock, books_id, self._settings, self._events
+                assignment, pool, feed, coming, clock, books_id, self._settings, self._events, rendezvous
             )
             for assignment in assignments
         }
@@ -87,6 +92,9 @@ class LiveEngine:
             whatever ``idle`` raises, KeyboardInterrupt among it: the engine stops then, as by :meth:`stop`.
         """
         service = [self._thread("heartbeat", self._beat), self._thread("notifications", self._listen)]
+        allocating = self._allocating
+        if allocating is not None:
+            service.append(self._thread("allocation", lambda: allocating.run(self._arriving)))
         threads = [self._thread(f"portfolio-{name}", runner.run) for name, runner in self._runners.items()]
         for thread in (*service, *threads):
             thread.start()
@@ -113,6 +121,14 @@ class LiveEngine:
         is_over = self._clock.is_over
         both = zip(threads, self._runners.values(), strict=True)
         return [thread for thread, runner in both if thread.is_alive() and not (is_over and runner.hangs())]
+
+    def _arriving(self) -> list[str]:
+        """The portfolios that run here and will be settled in time."""
+        return [
+            name
+            for name, runner in self._runners.items()
+            if runner.lease is not None and not (runner.has_given_up or runner.is_done or runner.hangs())
+        ]
 
     def _is_needed(self) -> bool:
         return any(not runner.has_given_up for runner in self._runners.values())

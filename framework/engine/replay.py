@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import numpy as np
 
+from framework.books.allocation import MASTER, read_allocation
 from framework.books.entries import CashMovement
 from framework.books.keys import opening_key
 from framework.books.ledger import book
@@ -17,18 +18,19 @@ from framework.books.state import Valuation, read_portfolio
 from framework.data.coming import Coming
 from framework.data.feed import Feed
 from framework.db.pool import Pool
-from framework.db.queries import fetch_all
+from framework.db.queries import fetch_all, fetch_one
 from framework.db.scratch import Scratch
-from framework.engine.clock import SimulatedClock
+from framework.engine.allocation_runner import AllocationRunner
+from framework.engine.clock import Clock, SimulatedClock
 from framework.engine.decider import Assignment
 from framework.engine.live import LiveEngine
 from framework.engine.runner import OUTAGES, Events
 from framework.engine.simulator import Simulation
-from framework.engine.worker import Watcher
+from framework.engine.watcher import Watcher
 from framework.errors import ParityError
 from framework.model.money import rate_decimal
-from framework.model.result import PortfolioResult
-from framework.model.timeline import moment
+from framework.model.result import AllocationResult, MasterResult, PortfolioResult
+from framework.model.timeline import Timeline, moment
 from framework.trading.broker import Broker, BrokerAccount, Exchange
 from framework.trading.costs import Costs
 
@@ -43,6 +45,21 @@ class Replayed:
     trades: int
     cash: Decimal
     equity: Decimal
+
+
+@dataclass(frozen=True, eq=False)
+class Master:
+    """The master account of a replay.
+
+    Attributes:
+        currency: of its cash.
+        opening_cash: before the first bar.
+        allocating: who allocates, on a clock.
+    """
+
+    currency: str
+    opening_cash: float
+    allocating: Callable[[Clock], AllocationRunner | None]
 
 
 class PastBroker(Broker):
@@ -64,6 +81,7 @@ def replay(
     feed: Feed,
     coming: Coming,
     progress: Callable[[str, int, int], None],
+    master: Master | None = None,
 ) -> None:
     """Run portfolios through books of their own: the live engine, on a clock that stands at one bar after the other.
 
@@ -74,13 +92,17 @@ def replay(
         feed: of the market, adjusted as the panels of the backtests were.
         coming: the calendar.
         progress: is told (portfolio, bars done, bars in all); may raise, which ends the replay.
+        master: the master account and who allocates; None: there is no allocator.
 
     Raises:
         EngineError: the first that a portfolio failed with.
     """
     for job, assignment in zip(jobs, assignments, strict=True):
         open_portfolio(scratch.pool, assignment.identity)
-        _deposit(scratch.pool, job)
+        _deposit(scratch.pool, job.portfolio_id, job.terms.opening_cash, job.timeline, job.first)
+    if master is not None:
+        open_portfolio(scratch.pool, Identity(MASTER, "replay", "simulated", "master", master.currency))
+        _deposit(scratch.pool, MASTER, master.opening_cash, jobs[0].timeline, jobs[0].first)
     failures: list[BaseException] = []
     done = {job.portfolio_id: 0 for job in jobs}
     bars = {job.portfolio_id: len(job.panel) - job.first for job in jobs}
@@ -99,6 +121,7 @@ def replay(
 
     starts = [moment(job.timeline.available[job.first]) for job in jobs]
     ends = [moment(job.timeline.available[-1]) for job in jobs]
+    clock = SimulatedClock(min(starts), max(ends))
     engine = LiveEngine(
         "replay",
         "",
@@ -107,26 +130,28 @@ def replay(
         scratch.url,
         feed,
         coming,
-        SimulatedClock(min(starts), max(ends)),
+        clock,
         events=Events(Watcher(valued=valued), failed=failed),
+        allocating=None if master is None else master.allocating(clock),
     )
     engine.run(idle)
     if failures:
         raise failures[0]
 
 
-def _deposit(pool: Pool, job: Simulation) -> None:
-    if not job.terms.opening_cash:
+def _deposit(pool: Pool, portfolio_id: str, cash: float, timeline: Timeline, first: int) -> None:
+    """The opening deposit, just before the first bar."""
+    if not cash:
         return
-    before = moment(job.timeline.opens[job.first]) - timedelta(seconds=1)
-    session: date = job.timeline.session[job.first].item()
+    before = moment(timeline.opens[first]) - timedelta(seconds=1)
+    session: date = timeline.session[first].item()
     deposit = CashMovement(
-        portfolio_id=job.portfolio_id,
-        key=opening_key(job.portfolio_id),
+        portfolio_id=portfolio_id,
+        key=opening_key(portfolio_id),
         at=before,
         session=session,
         kind="deposit",
-        amount=Decimal(repr(job.terms.opening_cash)),
+        amount=Decimal(repr(cash)),
     )
     book(pool, [deposit], before)
 
@@ -152,10 +177,39 @@ def compare(pool: Pool, backtest: PortfolioResult) -> Replayed:
     for found, value, stamp in zip(equity, backtest.equity, backtest.panel.timestamps[backtest.first :], strict=True):
         if abs(found - Decimal(repr(float(value)))) >= _CENT:
             raise _difference(portfolio_id, f"equity at {np.datetime_as_string(stamp, unit='m')}", found, value)
-    cash = read_portfolio(pool, portfolio_id).cash
-    if cash is None or (backtest.bars and abs(cash - Decimal(repr(float(backtest.cash[-1])))) >= _CENT):
-        raise _difference(portfolio_id, "cash", cash, backtest.cash[-1:])
+    cash, expected_cash = read_portfolio(pool, portfolio_id).cash, _final_cash(backtest)
+    if cash is None or (backtest.bars and abs(cash - expected_cash) >= _CENT):
+        raise _difference(portfolio_id, "cash", cash, expected_cash)
     return Replayed(portfolio_id, len(booked), cash, equity[-1] if equity else cash)
+
+
+def _final_cash(result: PortfolioResult) -> Decimal:
+    """At the end, with what an allocation at the last close has moved."""
+    late = result.flows.amount[result.flows.row == len(result.panel)]
+    last = result.cash[-1:].tolist() or [result.opening_cash]
+    return sum((Decimal(repr(amount)) for amount in [*last, *late.tolist()]), Decimal(0))
+
+
+def compare_allocations(pool: Pool, master: MasterResult) -> None:
+    """Compare the allocations of a replay with those of the backtest: what moved, to the last digit.
+
+    Raises:
+        ParityError: names the first difference.
+    """
+    with pool.connection() as connection:
+        for expected in master.allocations:
+            made = read_allocation(connection, expected.run_id)
+            found = {} if made is None else {share.portfolio_id: share.transfer for share in made.shares}
+            theirs = {name: round(Decimal(repr(x)), 6) for name, x in _moved(expected).items()}
+            if found != theirs:
+                raise _difference(MASTER, f"the allocation {expected.run_id}", found, theirs)
+        row = fetch_one(connection, "count_allocations")
+    if row is not None and row[0] != len(master.allocations):
+        raise _difference(MASTER, "the number of allocations", row[0], len(master.allocations))
+
+
+def _moved(allocation: AllocationResult) -> dict[str, float]:
+    return dict(zip(allocation.portfolios, allocation.transfer.tolist(), strict=True))
 
 
 def _difference(portfolio_id: str, what: str, replayed: object, backtested: object) -> ParityError:

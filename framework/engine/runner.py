@@ -16,12 +16,14 @@ from framework.db.pool import Pool
 from framework.db.retry import retry
 from framework.db.types import Connection
 from framework.engine import commands
+from framework.engine.allocating import Rendezvous
 from framework.engine.clock import Clock
 from framework.engine.commands import Command
 from framework.engine.decider import Assignment, StrategyData
 from framework.engine.leases import Lease, portfolio_lease, require_lease
 from framework.engine.status import PortfolioStatus, State
-from framework.engine.worker import Watcher, Worker
+from framework.engine.watcher import Watcher
+from framework.engine.worker import Worker
 from framework.errors import (
     BrokerUnavailable,
     DatabaseBusy,
@@ -93,6 +95,7 @@ class Runner:
         books_id: str,
         settings: Settings,
         events: Events,
+        rendezvous: Rendezvous | None = None,
     ) -> None:
         self._name, self._schedule = assignment.identity.portfolio_id, assignment.schedule
         self.lease_name = portfolio_lease(self._name)
@@ -112,6 +115,7 @@ class Runner:
             events.watcher,
             # A simulated clock stands still while bars are loaded: what is missing does not come.
             0.0 if clock.is_simulated else settings.bar_patience_seconds,
+            rendezvous,
         )
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._status = PortfolioStatus(self._name, "starting", datetime.now(UTC))

@@ -8,31 +8,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 import numpy as np
 
 from framework.books import journal
+from framework.books.allocation import read_limit
 from framework.books.journal import Guard, LiveOrder
 from framework.books.lots import Lots, Mark
-from framework.books.open import Identity
-from framework.books.returns import ReturnIndex
-from framework.books.state import Valuation, read_latest_valuation, read_state
+from framework.books.state import read_latest_valuation, read_state
 from framework.books.valuation import value
 from framework.data.coming import Coming
 from framework.data.feed import Feed
 from framework.data.fx import Quotes
 from framework.data.window import Window
 from framework.db.pool import Pool
-from framework.db.queries import fetch_one
 from framework.db.retry import retry
 from framework.engine.actions import Actions
+from framework.engine.allocating import Rendezvous
 from framework.engine.decider import Assignment, Decider, StrategyData, closing
-from framework.engine.gateway import Filled, Gateway
+from framework.engine.flows import DatedFlows
+from framework.engine.gateway import Gateway
 from framework.engine.halts import halt, halts_in_force
 from framework.engine.paper import Bars, PaperAccount
+from framework.engine.risk_facts import RiskFacts
+from framework.engine.watcher import Watcher
 from framework.errors import BookingError, DatabaseConflict
 from framework.model.timeline import moment, stamp
 from framework.trading.broker import BrokerAccount
@@ -41,21 +44,6 @@ from framework.trading.costs import Costs
 _TICK = timedelta(microseconds=1)
 #: How often a decision is made anew because the books have changed under it.
 _MOST_ATTEMPTS = 20
-
-
-@dataclass(frozen=True)
-class Watcher:
-    """Who is told what a worker does; each call comes after the commit that it speaks of."""
-
-    filled: Callable[[Identity, Filled], None] = lambda identity, filled: None
-    ended: Callable[[Identity, LiveOrder, str | None], None] = lambda identity, order, reason: None
-    #: With the number of moments of the schedule that were missed before it.
-    decided: Callable[[Identity, journal.Decision, int], None] = lambda identity, decision, missed: None
-    valued: Callable[[Identity, Valuation], None] = lambda identity, valuation: None
-    #: A risk rule that was asked again has halted the portfolio.
-    halted: Callable[[Identity, str], None] = lambda identity, reason: None
-    #: A split or a dividend was booked, in words.
-    acted: Callable[[Identity, str], None] = lambda identity, text: None
 
 
 class Worker:
@@ -72,6 +60,7 @@ class Worker:
         guard: makes sure that this engine may decide and send.
         watcher: is told what happens.
         patience_seconds: how long the newest bar of some tickers is waited for, when others have it.
+        rendezvous: where it waits for allocations, if there are any.
     """
 
     def __init__(
@@ -86,14 +75,16 @@ class Worker:
         guard: Guard | None = None,
         watcher: Watcher | None = None,
         patience_seconds: float = 0.0,
+        rendezvous: Rendezvous | None = None,
     ) -> None:
         self.assignment, self._patience_seconds = assignment, patience_seconds
         #: The newest bar that some tickers lack, and since when (monotonic) it is waited for.
         self._partial: tuple[datetime, float] | None = None
         self._identity, self._pool, self._feed, self._coming = assignment.identity, pool, feed, coming
         self._clock, self._booking_clock, self._books_id, self._guard = clock, booking_clock, books_id, guard
-        self._watcher = watcher or Watcher()
-        self._lots, self._returns = Lots(), ReturnIndex()
+        self._watcher, self._rendezvous = watcher or Watcher(), rendezvous
+        self._lots = Lots()
+        self._facts = RiskFacts(pool, self._identity.portfolio_id, bool(assignment.rules))
         self._decider = Decider(assignment, coming, books_id, clock)
         self._data: StrategyData | None = None
         #: While what came before a split is settled: bars of this session and later are not there for the paper broker.
@@ -112,6 +103,8 @@ class Worker:
             lambda order, reason: self._watcher.ended(identity, order, reason),
             self._rate_of,
         )
+        told = partial(self._watcher.acted, identity)
+        self._flows = DatedFlows(pool, identity.portfolio_id, assignment.flows, booking_clock, told)
         self._actions = Actions(
             pool,
             identity,
@@ -122,7 +115,7 @@ class Worker:
             clock,
             booking_clock,
             self._rate_of,
-            lambda text: self._watcher.acted(identity, text),
+            told,
         )
 
     # What a broker that fills orders itself is offered (trading.broker.Exchange).
@@ -180,9 +173,13 @@ class Worker:
             return data
         if data.orders:
             data = self._carry_on(data)
-        if not self._has_begun(data.window):
+        has_begun = self._has_begun(data.window)
+        if has_begun:
+            self._value(data)
+        if self._meet(data.now):
+            data = self.get_data()
+        if not has_begun:
             return data
-        self._value(data)
         for _ in range(_MOST_ATTEMPTS):
             if data.halted_by is not None or not self._decider.is_due(data) or self._decide(data):
                 break
@@ -192,6 +189,15 @@ class Worker:
             if data.orders:
                 data = self._carry_on(data)
         return data
+
+    def _meet(self, now: datetime) -> bool:
+        """Wait for an allocation that is due; whether money may have moved."""
+        if self._rendezvous is None:
+            return False
+        said = self._rendezvous.arrive(self._identity.portfolio_id, now)
+        if said:
+            self._watcher.acted(self._identity, said)
+        return said is not None
 
     def _carry_on(self, data: StrategyData) -> StrategyData:
         """Bring earlier orders up to date: settled with the broker, taken back under a halt, sent if they may be."""
@@ -215,7 +221,7 @@ class Worker:
         planned = [order for order in data.orders if order.state == "planned" and not order.is_liquidation]
         if not planned or data.halted_by is not None:
             return False
-        found = self._decider.recheck(data, planned, self._drawdown(), self._sent_before(planned[0].due_at))
+        found = self._decider.recheck(data, planned, self._facts.drawdown(), self._facts.sent_before(planned[0].due_at))
         if found.halt is not None:
             with self._pool.connection() as connection:
                 halt(connection, self._identity.portfolio_id, found.halt, "risk rule")
@@ -250,27 +256,38 @@ class Worker:
     def get_data(self) -> StrategyData:
         """Market window, cash and positions, latest valuation, and the journal, in one read-only transaction.
 
-        Splits and dividends that its newest bars bring are booked before, so that shares and prices go together.
+        Splits and dividends that its newest bars bring are booked before, so that shares and prices go together, and
+        so is money that has come or gone by now.
 
         Raises:
             BookingError: a split became known too late to be booked.
             DatabaseError: nothing was read.
         """
         attempts = 0
-        while (data := self._read()).due:
-            # In the order of events: what was filled before them, then they; what follows comes with the cycle.
-            self._until = data.due[0].ex_date
-            try:
-                self._gateway.settle(data.orders)
-            finally:
-                self._until = None
-            attempts = 0 if self._actions.book(data.due) else attempts + 1
+        while True:
+            data = self._read()
+            flow = self._flows.due(data.now)
+            if data.due and (flow is None or data.due[0].ex_date <= flow.session):
+                self._settle_before(data.due[0].ex_date, data)
+                attempts = 0 if self._actions.book(data.due) else attempts + 1
+            elif flow is not None:
+                self._settle_before(flow.session, data)
+                self._flows.book()
+            else:
+                return data
             if attempts == _MOST_ATTEMPTS:
                 raise BookingError(
                     f"portfolio {self._identity.portfolio_id}: the broker has filled orders in {data.due[0].ticker} "
                     f"that cannot be booked, so its split of {data.due[0].ex_date} cannot be either"
                 )
-        return data
+
+    def _settle_before(self, session: date, data: StrategyData) -> None:
+        """In the order of events: what was filled before a session; what follows comes with the cycle."""
+        self._until = session
+        try:
+            self._gateway.settle(data.orders)
+        finally:
+            self._until = None
 
     def _read(self) -> StrategyData:
 
@@ -285,12 +302,13 @@ class Worker:
                 halts = halts_in_force(connection, portfolio_id)
                 quotes = None if assignment.fx is None else assignment.fx(connection, now)
                 due = self._actions.due(connection, market)
+                limit = read_limit(connection, portfolio_id) if assignment.is_allocated else None
             window = market.window(assignment.tickers, assignment.lookback)
             last_closes = market.last_closes(assignment.tickers)
             is_cancelling = any(not each.keep_orders for each in halts)
             reason = halts[0].reason if halts else None
             return StrategyData(
-                now, window, state, valuation, orders, last, reason, is_cancelling, last_closes, quotes, due
+                now, window, state, valuation, orders, last, reason, is_cancelling, last_closes, quotes, due, limit
             )
 
         self._data = retry(once)
@@ -351,8 +369,8 @@ class Worker:
 
     def _decide(self, data: StrategyData) -> bool:
         """Ask the strategy, commit what it wants, take back and send; False: the books are not those of ``data``."""
-        sent_before = self._sent_before(self._decider.due_at(data))
-        decision = self._decider.decide(data, self._drawdown(), sent_before)
+        sent_before = self._facts.sent_before(self._decider.due_at(data))
+        decision = self._decider.decide(data, self._facts.drawdown(), sent_before)
         if not journal.decide(self._pool, decision, self._guard):
             return False
         self._watcher.decided(self._identity, decision, self._decider.missed(data))
@@ -367,23 +385,6 @@ class Worker:
     def _live_orders(self) -> tuple[LiveOrder, ...]:
         with self._pool.connection() as connection:
             return journal.read_live_orders(connection, self._identity.portfolio_id)
-
-    def _drawdown(self) -> float:
-        """Of the return index below its peak, -1 to 0; looked up only where rules may ask for it."""
-        if not self.assignment.rules:
-            return 0.0
-        with self._pool.connection() as connection:
-            self._returns.catch_up(connection, self._identity.portfolio_id)
-        return self._returns.drawdown
-
-    def _sent_before(self, due_at: datetime) -> int:
-        """Orders of the minute before a decision; looked up only where rules may ask for it."""
-        if not self.assignment.rules:
-            return 0
-        asked = {"portfolio_id": self._identity.portfolio_id, "after": due_at - timedelta(minutes=1), "before": due_at}
-        with self._pool.connection() as connection:
-            row = fetch_one(connection, "orders_decided", asked)
-        return 0 if row is None else int(row[0])
 
 
 def _exact(price: float) -> Decimal:

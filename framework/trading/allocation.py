@@ -101,6 +101,27 @@ class AllocationPlan:
         object.__setattr__(self, "order", tuple(sorted(moves, key=lambda column: self.transfer[column] > 0.0)))
 
 
+@dataclass(frozen=True, eq=False)
+class Allocation:
+    """The allocator of a config.
+
+    Attributes:
+        name: of the config and the allocator: what its runs are known by.
+        allocator: made and checked.
+        terms: hold whatever it decides.
+        schedule: when it acts.
+        currency: of all money that it moves.
+        wait_seconds: how long portfolios wait for an allocation that is due.
+    """
+
+    name: str
+    allocator: Allocator
+    terms: AllocationTerms
+    schedule: str
+    currency: str
+    wait_seconds: float
+
+
 def listed(allocator: Allocator, offered: Sequence[str]) -> tuple[str, ...]:
     """The portfolios that an allocator lists, in the order of the config.
 

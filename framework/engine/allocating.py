@@ -1,0 +1,230 @@
+"""Allocations on live books: prices read, the request made, and who waits for it (trading-rules 8).
+
+Portfolios that have settled and valued a moment at which capital is allocated wait, before they decide, until the
+allocation is made. Whoever makes it waits for them, so that all are valued; neither waits for ever.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import numpy as np
+
+from framework.books.allocation import Allocated, History, Marks, Request, allocate, propose
+from framework.data.calendars import covering
+from framework.data.currencies import LiveRates
+from framework.data.feed import Feed
+from framework.data.moments import Due, moments
+from framework.data.window import Market
+from framework.db.pool import Pool
+from framework.db.types import Connection
+from framework.model.timeline import moment, stamp
+from framework.trading.allocation import Allocation, run_id
+
+log = logging.getLogger(__name__)
+
+#: So far around a day its moments and those next to it lie: more than a month, for monthly ones.
+_AROUND = timedelta(days=40)
+#: Sessions that are looked at beyond those asked for, where a portfolio has not been valued in each.
+_MORE_SESSIONS = 20
+_LOOK_SECONDS = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Participant:
+    """A portfolio that an allocator lists.
+
+    Attributes:
+        portfolio_id: which.
+        tickers: all that it may hold.
+        lots_per_share: how it counts its shares.
+        fx: gives the exchange rates of its tickers; None: all are in its currency.
+    """
+
+    portfolio_id: str
+    tickers: tuple[str, ...]
+    lots_per_share: float
+    fx: LiveRates | None
+
+
+class Dues:
+    """The moments of an allocation by the calendar, without end. Safe for any number of threads.
+
+    Args:
+        calendar: name of the exchange calendar.
+        interval: of the bars.
+        settle: how long after its end the source may still change a bar.
+        schedule: of the allocation.
+        since: exchange date before which nothing is due.
+    """
+
+    def __init__(self, calendar: str, interval: str, settle: timedelta, schedule: str, since: date) -> None:
+        self._asked = calendar, interval, settle, schedule
+        self._since = since
+        self._known: tuple[date, tuple[Due, ...]] = date.min, ()
+
+    def latest(self, now: datetime) -> Due | None:
+        """The last one that has come; ``None``: none has."""
+        found = [due for due in self._around(now) if due.at <= now and due.session >= self._since]
+        return found[-1] if found else None
+
+    def following(self, now: datetime) -> Due | None:
+        """The first one later than a moment; ``None``: the calendar ends before."""
+        return next((due for due in self._around(now) if due.at > now and due.session >= self._since), None)
+
+    def _around(self, now: datetime) -> tuple[Due, ...]:
+        day, known = self._known
+        if day != now.date():
+            day, known = now.date(), moments(*self._asked, now.date() - _AROUND, now.date() + _AROUND)
+            self._known = day, known  # in one step: threads share this
+        return known
+
+
+class AllocationDesk:
+    """Makes allocations on live books.
+
+    Args:
+        pool: of the books.
+        allocation: the allocator and its terms.
+        participants: the portfolios that it lists.
+        feed: of the market, for all their tickers.
+        calendar: name of the exchange calendar.
+        is_daily: whether bars are daily, and so labelled by their day.
+        since: exchange date of the first session that returns may be of.
+        made_by: who makes them, for whoever looks.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        allocation: Allocation,
+        participants: Sequence[Participant],
+        feed: Feed,
+        calendar: str,
+        is_daily: bool,
+        since: date | None,
+        made_by: str,
+    ) -> None:
+        self.allocation = allocation
+        self._pool, self._feed, self._participants = pool, feed, tuple(participants)
+        self._calendar, self._is_daily, self._since, self._made_by = calendar, is_daily, since, made_by
+
+    def make(self, due: Due, now: datetime, clock: datetime | None, name: str | None = None) -> Allocated:
+        """Make the allocation of a moment, unless it has been made.
+
+        Args:
+            due: the moment.
+            now: what is known of the market: aware.
+            clock: the ledger's moment; ``None``: the database's clock.
+            name: what it is known by, if not the moment.
+
+        Raises:
+            AllocationError: a held ticker has no price of the session, or the allocator failed.
+            EngineError: books or database.
+        """
+        return allocate(self._pool, self._request(due, now, name), clock)
+
+    def propose(self, due: Due, now: datetime, name: str | None = None) -> Allocated:
+        """What :meth:`make` would do; nothing is written."""
+        return propose(self._pool, self._request(due, now, name))
+
+    def _request(self, due: Due, now: datetime, name: str | None) -> Request:
+        with self._pool.transaction(read_only=True, isolation="repeatable read") as connection:
+            market = self._feed.refresh(connection, now)
+            marks = {each.portfolio_id: self._marks(connection, market, each, due, now) for each in self._participants}
+        known_as = name or run_id(self.allocation.name, due.session, due.slot)
+        history = self._history(due.session)
+        return Request(self.allocation, known_as, due.at, due.session, marks, history, self._made_by)
+
+    def _marks(self, connection: Connection, market: Market, who: Participant, due: Due, now: datetime) -> Marks:
+        closes, dates = market.last_closes(who.tickers), market.last_sessions(who.tickers)
+        values = np.array([closes.get(ticker, 0.0) for ticker in who.tickers])
+        is_fresh = np.array([dates.get(ticker) == due.session for ticker in who.tickers])
+        if who.fx is not None:
+            rates = who.fx(connection, now).at(who.tickers, np.array([stamp(due.at)]))[0]
+            values = values * np.nan_to_num(rates)
+        return Marks(who.tickers, values, is_fresh, who.lots_per_share)
+
+    def _history(self, session: date) -> History:
+        count = self.allocation.allocator.sessions()
+        if not count:
+            return History(np.empty(0, "datetime64[D]"), (), np.empty(0, "datetime64[D]"))
+        known = covering(self._calendar, session - timedelta(days=2 * (count + _MORE_SESSIONS)), session)
+        starts = known.dates.astype("datetime64[us]") if self._is_daily else known.opens
+        wanted = known.dates[-count:]
+        if self._since is not None:
+            wanted = wanted[wanted >= np.datetime64(self._since, "D")]
+        return History(wanted, tuple(map(moment, starts)), known.dates)
+
+
+class Rendezvous:
+    """Where portfolios and the allocation wait for each other.
+
+    Args:
+        dues: when it is due.
+        names: the portfolios that take part.
+        wait_seconds: how long anybody waits, by the real clock; infinite on a simulated one.
+        is_over: whether the engine stops, so that nobody has to wait any more.
+    """
+
+    def __init__(self, dues: Dues, names: Iterable[str], wait_seconds: float, is_over: Callable[[], bool]) -> None:
+        self.dues, self._wait_seconds, self._is_over = dues, wait_seconds, is_over
+        self._changed = threading.Condition()
+        #: Up to which moment each portfolio is settled, and has gone on, and the allocations are done with.
+        self._arrived: dict[str, datetime | None] = dict.fromkeys(names)
+        self._left: dict[str, datetime | None] = dict.fromkeys(self._arrived)
+        self._done: datetime | None = None
+
+    def names(self) -> tuple[str, ...]:
+        """The portfolios that take part."""
+        return tuple(self._arrived)
+
+    def arrive(self, name: str, now: datetime) -> str | None:
+        """A portfolio has settled and valued all up to ``now``: wait for the allocation that is due, if there is one.
+
+        Returns:
+            what is to be said about it; ``""``: all went well, money may have moved; ``None``: nothing was due.
+        """
+        due = self.dues.latest(now) if name in self._arrived else None
+        if due is None or self._has_reached(self._left[name], due):
+            return None
+        deadline = time.monotonic() + self._wait_seconds
+        with self._changed:
+            self._arrived[name] = due.at
+            self._changed.notify_all()
+            while not self._has_reached(self._done, due) and not self._is_over() and time.monotonic() < deadline:
+                self._changed.wait(_LOOK_SECONDS)
+            is_done = self._has_reached(self._done, due)
+            self._left[name] = due.at
+        if is_done or self._is_over():
+            return ""
+        return f"went on without the allocation of {due.session}, which was waited for {self._wait_seconds:g} s"
+
+    def wait_for(self, due: Due, expected: Callable[[], Iterable[str]]) -> tuple[str, ...]:
+        """Wait until the expected portfolios have arrived at a moment; those that have not."""
+        deadline = time.monotonic() + self._wait_seconds
+        with self._changed:
+            while True:
+                missing = tuple(
+                    name
+                    for name in expected()
+                    if name in self._arrived and not self._has_reached(self._arrived[name], due)
+                )
+                if not missing or self._is_over() or time.monotonic() >= deadline:
+                    return missing
+                self._changed.wait(_LOOK_SECONDS)
+
+    def done(self, due: Due) -> None:
+        """Nobody has to wait for this allocation any more."""
+        with self._changed:
+            self._done = due.at
+            self._changed.notify_all()
+
+    @staticmethod
+    def _has_reached(at: datetime | None, due: Due) -> bool:
+        return at is not None and at >= due.at

@@ -1,0 +1,4 @@
+-- Purpose: how many allocations there are.
+-- Parameters: none.
+-- Locks: none.
+SELECT count(*) FROM allocations
