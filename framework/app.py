@@ -22,6 +22,7 @@ from framework.plugin_manager import PluginManager
 from framework.runs import Announce, Progress, ensured, panel_of, run_config
 
 if TYPE_CHECKING:
+    from framework.allocate_run import HandAllocation
     from framework.db.database import Database
 
 _log = logging.getLogger(__name__)
@@ -122,6 +123,31 @@ def trade(
         started(run.stop)
         run.run()
         return run_threads({"end": lambda checkpoint: run.endings()})[0]
+
+
+def allocate(
+    loaded: LoadedConfig, by: str, reference: str | None, dry_run: bool, progress: Progress, announce: Announce
+) -> HandAllocation:
+    """Allocate the capital of a config in mode paper once, now.
+
+    Args:
+        loaded: the config.
+        by: who asks, for the books.
+        reference: what the allocation is known by; ``None``: the session, as the schedule's.
+        dry_run: only say what it would do.
+        progress: is told how far loading is.
+        announce: is told a line for each thing that happens.
+
+    Raises:
+        EngineError: see :mod:`framework.errors`.
+    """
+    from framework.allocate_run import HandRun
+
+    plan = Plan(loaded, load_plugins(loaded))
+    with open_database(loaded) as database:
+        announce(f"Database: {database.describe()}")
+        run = HandRun(plan, database, by, progress, announce)
+        return run_threads({"allocate": lambda checkpoint: run.run(reference, dry_run)})[0]
 
 
 def check(loaded: LoadedConfig, progress: Progress) -> list[CheckItem]:

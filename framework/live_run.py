@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date
 from decimal import Decimal
 
-from framework.books.allocation import MASTER
-from framework.books.journal import read_live_orders
-from framework.books.open import Identity, open_portfolio, portfolios
-from framework.books.opening import book_opening, booked_opening
+from framework.books.open import Identity
 from framework.books.state import PortfolioState, Valuation, read_latest_valuation, read_state
 from framework.config.model import Portfolio
 from framework.db.database import EMBEDDED, Database
-from framework.db.queries import fetch_one
 from framework.db.retry import retry
-from framework.engine.clock import Clock, RealClock, SimulatedClock
 from framework.engine.decider import Assignment
 from framework.engine.live import LiveEngine
 from framework.engine.observers import HANGS_SECONDS, Observers
 from framework.engine.precautions import stale_prices
 from framework.engine.runner import Settings
-from framework.errors import BookingError, ConfigError, EngineError
+from framework.errors import ConfigError, EngineError
+from framework.live_books import Books, clock_of, end_of
 from framework.live_news import News
-from framework.model.money import price_decimal
 from framework.model.result import Ending
 from framework.plan import Plan
 from framework.runs import Announce, Progress, ensured
@@ -58,12 +53,10 @@ class LiveRun:
         loaded = ensured(plan, database, progress)
         for note in loaded.notes():
             announce(f"Note: {note}")
-        self._identities = {portfolio.id: _identity(plan, portfolio) for portfolio in plan.config.portfolios}
-        for identity in self._identities.values():
-            open_portfolio(database.pool, identity)
-        self.clock = self._clock()
-        self._open_master()
-        self._open_books()
+        books = Books(plan, database.pool, announce)
+        self._identities = books.open()
+        self.clock = clock_of(plan, database.pool)
+        books.fund(self.clock)
         self._note_stale_prices()
         self._observers = Observers(plan.manager.notify, plan.manager.event_failures)
         self._news = News(announce, self._observers, self.clock, self._identities)
@@ -103,20 +96,6 @@ class LiveRun:
 
     # Set-up.
 
-    def _clock(self) -> Clock:
-        section = self._plan.config.clock
-        with self._database.pool.connection() as connection:
-            if section is None:
-                row = fetch_one(connection, "database_time")
-                assert row is not None
-                return RealClock(row[0])
-            booked = fetch_one(connection, "latest_moment", {"portfolio_ids": list(self._identities)})
-        start = datetime.combine(section.start, time(), UTC)
-        # What was lived through stays so: a restart goes on where the books end.
-        newest = booked[0] if booked is not None and booked[0] is not None else start
-        # Bookings of one moment lie microseconds apart; the moments themselves are whole seconds.
-        return SimulatedClock(max(start, newest.replace(microsecond=0)), _end_of(section.end), section.seconds_per_day)
-
     def _describe_clock(self) -> str:
         section, now = self._plan.config.clock, self.clock.now()
         if section is None:
@@ -128,7 +107,7 @@ class LiveRun:
         section = self._plan.config.clock
         if section is None:
             return False
-        return self._plan.coming().next_bar(self.clock.now()) > _end_of(section.end)
+        return self._plan.coming().next_bar(self.clock.now()) > end_of(section.end)
 
     def _how_to_go_on(self) -> str:
         end = self._plan.config.clock.end if self._plan.config.clock is not None else None
@@ -139,49 +118,6 @@ class LiveRun:
             f"Note: the simulated clock is over: these books have lived to its end, {end}; nothing is left to trade. "
             f"To go on, give a later end (--set clock.end=…); to start afresh, use {empty}, or other portfolio ids"
         )
-
-    def _open_master(self) -> None:
-        """Open the master account, which has no broker: only its mode and currency count."""
-        plan, pool = self._plan, self._database.pool
-        if plan.allocation is None:
-            return
-        mine = Identity(MASTER, "paper", plan.config.broker.name, "master", plan.allocation.currency)
-        opened = portfolios(pool, [MASTER])
-        if opened:
-            mine = replace(mine, broker=opened[0].broker, account=opened[0].account)
-        open_portfolio(pool, mine)
-        self._deposit(MASTER, plan.config.master.cash, plan.allocation.currency)
-
-    def _open_books(self) -> None:
-        for portfolio in self._plan.config.portfolios:
-            with self._database.pool.connection() as connection:
-                state = read_state(connection, portfolio.id)
-                orders = read_live_orders(connection, portfolio.id)
-            self._deposit(portfolio.id, portfolio.cash or 0.0, portfolio.currency)
-            known = {ticker for ticker, held in state.positions.items() if held} | {order.ticker for order in orders}
-            orphans = sorted(known - set(portfolio.tickers))
-            if orphans:
-                raise BookingError(
-                    f"portfolio {portfolio.id} holds, or has open orders in, {', '.join(orphans)}, which the config "
-                    "does not name; add them to its tickers (the strategy may exit them), so that they can be valued"
-                )
-
-    def _deposit(self, portfolio_id: str, wanted: float, currency: str) -> None:
-        """Book the opening deposit into books that are empty; say so where they are not and began with another."""
-        cash = price_decimal(Decimal(repr(wanted)))
-        with self._database.pool.connection() as connection:
-            balance = read_state(connection, portfolio_id).cash
-            opening = booked_opening(connection, portfolio_id)
-        if cash and balance is None:
-            at = self.clock.now() if self.clock.is_simulated else None
-            if book_opening(self._database.pool, portfolio_id, cash, at):
-                self._announce(f"Opened portfolio {portfolio_id} with {cash:,.2f} {currency}")
-        elif cash and cash != opening:
-            began = "without an opening deposit" if opening is None else f"with {opening:,.2f}"
-            self._announce(
-                f"Note: portfolio {portfolio_id} was opened {began} and keeps its books; cash: {cash:,.2f} of the "
-                "config is only for books that are empty"
-            )
 
     def _note_stale_prices(self) -> None:
         """In real time: prices that are old mean that the source brings none."""
@@ -246,12 +182,3 @@ class LiveRun:
             held,
             **self._news.counts[name],
         )
-
-
-def _end_of(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC) + timedelta(days=1)
-
-
-def _identity(plan: Plan, portfolio: Portfolio) -> Identity:
-    """A paper portfolio trades in an account of its own at the paper broker."""
-    return Identity(portfolio.id, "paper", plan.config.broker.name, portfolio.id, portfolio.currency)

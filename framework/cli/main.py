@@ -41,6 +41,7 @@ COMMANDS = {
     "halt": Command("framework.cli.operate:halt", "Stop a portfolio, or all, from sending orders."),
     "resume": Command("framework.cli.operate:resume", "Let a halted portfolio, or all, trade again."),
     "liquidate": Command("framework.cli.operate:liquidate", "Halt a portfolio and sell what it holds."),
+    "allocate": Command("framework.cli.allocate:allocate", "Move capital between portfolios as the allocator says."),
     "portfolio": Command("framework.cli.portfolio:portfolio_app", "Portfolios: open, list."),
     "report": Command("framework.cli.report:report", "A portfolio from its live books, or a backtest's summary again."),
     "audit": Command("framework.cli.audit:audit", "Prove the books by replay; name the first wrong row."),

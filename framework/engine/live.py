@@ -81,6 +81,7 @@ class LiveEngine:
         }
         self._stop = threading.Event()
         self._waited_for: set[str] = set()
+        self._has_asked = False
 
     def run(self, idle: Callable[[], None] = lambda: None) -> bool:
         """Run until stopped; ``idle`` is called on this thread several times a second. It never runs SQL itself.
@@ -124,10 +125,12 @@ class LiveEngine:
 
     def _arriving(self) -> list[str]:
         """The portfolios that run here and will be settled in time."""
+        # Where time stands still, and before it is known who else has them, those without a lease will have one.
+        are_ours = self._clock.is_simulated or not self._has_asked
         return [
             name
             for name, runner in self._runners.items()
-            if runner.lease is not None and not (runner.has_given_up or runner.is_done or runner.hangs())
+            if (are_ours or runner.lease is not None) and not (runner.has_given_up or runner.is_done or runner.hangs())
         ]
 
     def _is_needed(self) -> bool:
@@ -184,6 +187,7 @@ class LiveEngine:
                 if lease is not None:
                     runner.hold(lease)
             self._say_who_holds([name for name in wanted if name not in taken])
+        self._has_asked = True
         if isinstance(self._clock, RealClock):
             with self._own.connection() as connection:
                 row = fetch_one(connection, "database_time")

@@ -177,8 +177,8 @@ def compare(pool: Pool, backtest: PortfolioResult) -> Replayed:
     for found, value, stamp in zip(equity, backtest.equity, backtest.panel.timestamps[backtest.first :], strict=True):
         if abs(found - Decimal(repr(float(value)))) >= _CENT:
             raise _difference(portfolio_id, f"equity at {np.datetime_as_string(stamp, unit='m')}", found, value)
-    cash, expected_cash = read_portfolio(pool, portfolio_id).cash, _final_cash(backtest)
-    if cash is None or (backtest.bars and abs(cash - expected_cash) >= _CENT):
+    cash, expected_cash = read_portfolio(pool, portfolio_id).cash or Decimal(0), _final_cash(backtest)
+    if abs(cash - expected_cash) >= _CENT:
         raise _difference(portfolio_id, "cash", cash, expected_cash)
     return Replayed(portfolio_id, len(booked), cash, equity[-1] if equity else cash)
 
