@@ -245,7 +245,7 @@ def _limited(asked: Floats, terms: AllocationTerms, standing: Standing, total: f
     """The targets within floors and caps, and within what halted portfolios leave; whole cents."""
     weights = np.clip(asked / total, terms.floors, terms.caps)
     moving = ~standing.halted
-    room = 1.0 - float(_sum(np.where(moving, 0.0, standing.equity))) / total
+    room = max(0.0, 1.0 - float(_sum(np.where(moving, 0.0, standing.equity))) / total)
     floors = np.where(moving, terms.floors, 0.0)
     if float(_sum(weights[moving])) > room:
         above = np.where(moving, weights - floors, 0.0)
@@ -253,7 +253,7 @@ def _limited(asked: Floats, terms: AllocationTerms, standing: Standing, total: f
         if left >= 0.0:
             weights = floors + above * (left / float(_sum(above)))
         else:  # not even the floors can be kept
-            weights = floors * (max(0.0, room) / float(_sum(floors)))
+            weights = floors * (room / float(_sum(floors)))
     return np.where(moving, np.rint(weights * total / CENT) * CENT, standing.equity)
 
 

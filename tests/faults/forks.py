@@ -197,6 +197,7 @@ _USED = (
     "typer.main",
     "framework.cli.run",
     "framework.db.database",
+    "framework.engine.allocation_runner",
     "framework.engine.live",
     "framework.live_run",
     "framework.report.endings",

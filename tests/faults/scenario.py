@@ -26,7 +26,20 @@ import time
 
 import numpy as np
 
-from framework import Strategy, hookimpl
+from framework import Allocator, Strategy, hookimpl
+
+
+class Tilting(Allocator):
+    """Another split at every session, so that money moves each time."""
+
+    def sessions(self):
+        return 3
+
+    def allocate(self, state):
+        known = np.nan_to_num(state.returns)
+        tilt = 0.1 * np.sign(np.add.reduce(known, axis=0)) if len(known) else np.zeros(len(state.equity))
+        weights = 0.25 + 0.05 * (state.time.day % 3) + tilt
+        return np.minimum(weights, 1.0 / len(weights)) * state.total
 
 
 class Scripted(Strategy):
@@ -137,6 +150,11 @@ class Bad(Strategy):
 @hookimpl
 def register_strategies():
     return {"scripted": Scripted, "swing": Swing, "by_weights": Weights, "bad": Bad}
+
+
+@hookimpl
+def register_allocators():
+    return {"tilting": Tilting}
 '''
 
 CONFIG = """\
@@ -165,6 +183,11 @@ portfolios:
     strategy: {second}
 """
 
+ALLOCATOR = """\
+allocator: {name: tilting, schedule: daily, min_transfer: 10}
+master: {cash: 30000}
+"""
+
 COPY = """\
   - {{id: c{number}, cash: 10000, tickers: [AAA, BBB, CCC], lookback: 5, lots: fractional, strategy: {strategy}}}
 """
@@ -191,12 +214,16 @@ def write_workspace(folder: Path) -> None:
             (prices / f"{ticker}.csv").write_text(_csv(number, times))
 
 
-def write_config(folder: Path, name: str, copies: int = 0, more: str = "", **parameters: Any) -> Path:
+def write_config(
+    folder: Path, name: str, copies: int = 0, more: str = "", allocator: str = "", **parameters: Any
+) -> Path:
     """A run config; see ``PARAMETERS``. ``copies``: so many portfolios more; ``more``: keys of ``engine``."""
     path = folder / f"{name}.yaml"
     text = CONFIG.format(**PARAMETERS | {"more": more} | parameters)
     strategies = ("by_weights", "swing")
-    path.write_text(text + "".join(COPY.format(number=n, strategy=strategies[n % 2]) for n in range(copies)))
+    path.write_text(
+        text + "".join(COPY.format(number=n, strategy=strategies[n % 2]) for n in range(copies)) + allocator
+    )
     return path
 
 
@@ -247,6 +274,8 @@ _READ = {
     "ORDER BY portfolio_id, timestamp DESC, id DESC",
     "valuations": "SELECT portfolio_id, bar_timestamp, equity, notional, realised, unrealised, income, costs "
     "FROM pnl_book ORDER BY portfolio_id, bar_timestamp",
+    "allocations": "SELECT run_id, due_at, total, portfolio_id, equity, target, transfer, shortfall, is_limit "
+    "FROM allocations JOIN allocation_targets USING (run_id) ORDER BY run_id, portfolio_id",
 }
 
 Outcome = dict[str, list[tuple[Any, ...]]]
