@@ -12,7 +12,14 @@ from framework.db.pool import Pool
 from framework.db.server_files import locate
 from tests.books.cases import ask, cash, open_
 
-BOOKS = ("trade_execution_logs", "cash_equity_book", "positions_book", "pnl_book")
+BOOKS = (
+    "trade_execution_logs",
+    "cash_equity_book",
+    "positions_book",
+    "pnl_book",
+    "allocations",
+    "allocation_targets",
+)
 NAME = "test_books"
 
 
