@@ -4,8 +4,8 @@
 
 Every portfolio holds that many tickers and has been valued at that many sessions; each round allocates by other
 weights, from the returns of all these sessions, so that money moves to or from every portfolio. The statements of a
-round are then sent again by a bare psycopg2 program, in one transaction as well, under new keys. Limit: 10 times as long.
-Without ``--url`` a throw-away embedded server is used.
+round are then sent again by a bare psycopg2 program, in one transaction as well, under new keys. Limit: 10 times as
+long. Without ``--url`` a throw-away embedded server is used.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ _LARGEST_PRICE = 9.2e9
 _SMALLEST_PRICE = 5e-10  # prices are stored to 1e-9
 _LARGEST_VOLUME = 4e18
 _EXAMPLES_PER_CODE = 3
+_HOUR, _DAY = np.timedelta64(1, "h"), np.timedelta64(1, "D")
 _PRICES = ("open", "high", "low", "close")
 
 
@@ -233,7 +234,9 @@ def check_spacing(bars: Bars, interval: str) -> None:
         DataError: two bars of a ticker lie closer together than the interval; names them.
     """
     step = np.timedelta64(STEPS[interval], "us")
-    close = (np.diff(bars.timestamps) < step) & (np.diff(bars.code) == 0)
+    # Where clocks go forward, bars of several hours that are cut by the local time lie an hour closer.
+    shortest = step - _HOUR if _HOUR < step < _DAY else step
+    close = (np.diff(bars.timestamps) < shortest) & (np.diff(bars.code) == 0)
     if not close.any():
         return
     row = int(np.flatnonzero(close)[0])

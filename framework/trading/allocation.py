@@ -248,12 +248,12 @@ def _limited(asked: Floats, terms: AllocationTerms, standing: Standing, total: f
     room = max(0.0, 1.0 - float(_sum(np.where(moving, 0.0, standing.equity))) / total)
     floors = np.where(moving, terms.floors, 0.0)
     if float(_sum(weights[moving])) > room:
-        above = np.where(moving, weights - floors, 0.0)
-        left = room - float(_sum(floors))
-        if left >= 0.0:
-            weights = floors + above * (left / float(_sum(above)))
-        else:  # not even the floors can be kept
-            weights = floors * (room / float(_sum(floors)))
+        above, least = np.where(moving, weights - floors, 0.0), float(_sum(floors))
+        if least > room:  # not even the floors can be kept
+            above, floors = floors * (room / least), np.zeros(len(floors))
+        else:
+            above = above * ((room - least) / float(_sum(above)))
+        weights = floors + above
     return np.where(moving, np.rint(weights * total / CENT) * CENT, standing.equity)
 
 

@@ -189,3 +189,12 @@ def test_bars_closer_than_their_interval_are_an_error():
         DataError, match=r"AAA has bars at 2020-01-02T14:30:00 and 2020-01-02T14:31:00 .* less than one 5min"
     ):
         check_spacing(minutes, "5min")
+
+
+def test_bars_of_four_hours_lie_an_hour_closer_where_clocks_go_forward():
+    # 2021-03-14 in New York: 20:00, 00:00, then 04:00, which is three hours later.
+    times = np.array(["2021-03-14T01", "2021-03-14T05", "2021-03-14T08", "2021-03-14T12"], "M8[us]")
+    given = Bars(("BTCUSD",), np.zeros(4, np.int32), times, *[np.ones(4)] * 5)
+    check_spacing(given, "4h")
+    with pytest.raises(DataError, match="less than one 1d apart"):
+        check_spacing(given, "1d")
