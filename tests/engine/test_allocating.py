@@ -6,6 +6,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from math import inf
 
 import pytest
@@ -102,7 +103,7 @@ class Desk:
         return answer
 
 
-MADE = Allocated("r", 1, ())
+MADE = Allocated("r", Decimal(1), ())
 
 
 def run(desk, clock, until, wait_seconds=inf):
@@ -155,7 +156,7 @@ def test_a_plugin_that_breaks_does_not_end_the_thread(caplog):
 
 
 def test_by_a_real_clock_the_books_carry_the_databases_time_and_what_was_made_before_is_not_told():
-    desk = Desk(Allocated("r", 1, (), already=True))
+    desk = Desk(Allocated("r", Decimal(1), (), already=True))
     told = run(desk, RealClock(AFTER), lambda told: bool(desk.asked))
     assert told == []
     assert [clock for _, clock in desk.asked] == [None]
