@@ -113,7 +113,7 @@ def _parameters(cls: type[Any]) -> list[dict[str, Any]]:
 
 
 def _type_text(hint: Any) -> str:
-    """An annotation as a reader would say it: ``int > 0``, ``float ≥ 0 or None``, ``'on_signal' or 'every_bar'``."""
+    """An annotation as a reader would say it: ``int > 0``, ``dict[str, float ≥ 0]``, ``'on_signal' or 'every_bar'``."""
     if get_origin(hint) is Annotated:
         plain, *bounds = get_args(hint)
         return " ".join([_type_text(plain), *map(_bound_text, bounds)])
@@ -123,7 +123,10 @@ def _type_text(hint: Any) -> str:
         return " or ".join(map(_type_text, get_args(hint)))
     if hint is type(None):
         return "None"
-    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint).removeprefix("typing.")
+    if isinstance(get_origin(hint), type):
+        inner = ", ".join("..." if part is ... else _type_text(part) for part in get_args(hint))
+        return f"{get_origin(hint).__name__}[{inner}]"
+    return hint.__name__ if isinstance(hint, type) else str(hint).removeprefix("typing.")
 
 
 def _bound_text(bound: Any) -> str:

@@ -87,7 +87,10 @@ def _model(cls: type[Plugin]) -> type[BaseModel]:
     from pydantic import ConfigDict, create_model
 
     fields: dict[str, Any] = {name: (hint, getattr(cls, name, ...)) for name, hint in parameters(cls).items()}
-    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
+    # An id or a ticker written without quotes (7203) arrives as a number; its text is what was meant.
+    config = ConfigDict(
+        extra="forbid", arbitrary_types_allowed=True, protected_namespaces=(), coerce_numbers_to_str=True
+    )
     return create_model(f"{cls.__name__}Params", __config__=config, **fields)
 
 

@@ -68,3 +68,19 @@ def test_a_strategy_defines_exactly_one_style():
         style(Both())
     with pytest.raises(PluginError, match="neither on_bar nor weights"):
         style(Base())
+
+
+class Named(Plugin):
+    tickers: tuple[str, ...] = ()
+    shares: dict[str, float] = {}  # noqa: RUF012
+
+
+def test_a_number_where_text_is_wanted_is_its_text():
+    made = Named(tickers=[7203, "AAPL"], shares={1: 0.5})
+    assert made.params() == {"tickers": ("7203", "AAPL"), "shares": {"1": 0.5}}
+
+
+@pytest.mark.parametrize("given", [{"tickers": [True]}, {"tickers": [None]}, {"shares": {True: 0.5}}])
+def test_what_is_no_number_is_still_no_text(given):
+    with pytest.raises(ConfigError, match="valid string"):
+        Named(**given)
