@@ -36,7 +36,7 @@ def run(tmp_path, database, monkeypatch, capfd):
 
 
 def test_there_are_some():
-    assert [path.name for path in CONFIGS] == ["demo.yaml", "paper.yaml"]
+    assert [path.name for path in CONFIGS] == ["demo.yaml", "multi_portfolio.yaml", "paper.yaml"]
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
@@ -45,8 +45,15 @@ def test_it_runs(run, config):
     found, _ = run(config, *SHORTER[mode])
     traded = {name: portfolio["trades"] for name, portfolio in found["portfolios"].items()}
     assert len(traded) == 3
-    # The first of the demo waits for a cross, which comes later.
-    assert all(trades > 0 for name, trades in traded.items() if name != "1")
+    # The first of the demo waits for a cross, which comes later; the momentum of the multi, for the end of a month.
+    assert all(trades > 0 for name, trades in traded.items() if name not in ("1", "momentum"))
+
+
+def test_the_portfolios_of_the_multi_are_fed_by_the_allocator_and_come_out_the_same_in_a_replay(run):
+    config = ROOT / "configs" / "multi_portfolio.yaml"
+    found, err = run(config, "mode=replay", "end=2005-04-15")
+    assert err.count("ends as the backtest does") == 3
+    assert all(portfolio["trades"] > 0 for portfolio in found["portfolios"].values())
 
 
 def test_all_of_the_paper_demo_trade_and_it_says_when_it_is_over(run):

@@ -10,6 +10,7 @@ import typer
 
 from framework.errors import UsageError
 
+_CONFIGS = ("demo.yaml", "multi_portfolio.yaml", "paper.yaml")
 _GITIGNORE = "# what engine makes: the embedded database, reports\n.engine/\nruns/\n__pycache__/\n"
 
 
@@ -21,7 +22,7 @@ def init(
     Example: engine init trading && cd trading && engine run demo.yaml
     """
     configs = resources.files("framework.configs")
-    texts = {name: configs.joinpath(name).read_text("utf-8") for name in ("demo.yaml", "paper.yaml")}
+    texts = {name: configs.joinpath(name).read_text("utf-8") for name in _CONFIGS}
     try:
         (folder / "plugins").mkdir(parents=True, exist_ok=True)
         for name, text in {**texts, ".gitignore": _GITIGNORE}.items():
@@ -29,7 +30,10 @@ def init(
     except OSError as error:
         raise UsageError(f"no workspace can be made in {str(folder)!r}: {error.strerror} ({error.filename})") from None
     step = "" if folder == Path() else f"cd {folder} && "
-    typer.echo(f"next: {step}engine run demo.yaml (a backtest), and engine run paper.yaml (paper trading to watch)")
+    typer.echo(
+        f"next: {step}engine run demo.yaml (a backtest), engine run multi_portfolio.yaml (with an allocator), and "
+        "engine run paper.yaml (paper trading to watch)"
+    )
 
 
 def _write_new(path: Path, text: str) -> None:

@@ -125,11 +125,12 @@ def test_init_writes_a_workspace_that_is_valid(engine: Engine, tmp_path: Path) -
     assert sorted(path.name for path in (tmp_path / "my work").iterdir()) == [
         ".gitignore",
         "demo.yaml",
+        "multi_portfolio.yaml",
         "paper.yaml",
         "plugins",
     ]
     assert list((tmp_path / "my work" / "plugins").iterdir()) == []
-    for name in ("demo.yaml", "paper.yaml"):
+    for name in ("demo.yaml", "multi_portfolio.yaml", "paper.yaml"):
         assert (tmp_path / "my work" / name).read_text() == DEMO.with_name(name).read_text()
     assert "engine run demo.yaml" in done.stdout
 
