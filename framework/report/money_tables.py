@@ -1,0 +1,188 @@
+"""The tear sheet's tables of portfolios, of money that came and went, and of allocations, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from framework.config.rules import MASTER
+from framework.model.panel import Floats
+from framework.model.result import AllocationResult
+from framework.model.timeline import stamp
+from framework.report.account import TOTAL, Account, Accounts, Curve, Movements
+from framework.report.words import NOTHING, day, number, percent
+
+#: Most movements, and most allocations, that are listed one by one, the latest ones.
+MOVEMENTS_LISTED, ALLOCATIONS_LISTED = 12, 6
+
+#: Most portfolios whose part of each allocation gets a column.
+COLUMNS_MOST = 6
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A table as text: ``heads`` of its columns, ``rows`` under them, and from which column on numbers stand.
+
+    The first ``left`` columns are words; ``signed`` are those whose losses are marked.
+    """
+
+    heads: list[str]
+    rows: list[list[str]]
+    left: int = 1
+    signed: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Money:
+    """What a page tells of money that came and went: a sentence, tables, and notes of what they leave out."""
+
+    movements: Cells | None
+    movements_note: str
+    allocations: Cells | None
+    allocations_note: str
+
+
+def portfolios(made: Accounts) -> Cells | None:
+    """A row for each portfolio, the master account and the total; ``None`` where a portfolio is all there is.
+
+    All stand as they were at the total's last value, so that they add up to it.
+    """
+    if made.is_single:
+        return None
+    whole = float(made.total.curve.equity[-1])
+    rows = [
+        _row(account.name, ", ".join(account.strategies), account, curve, made.total.movements, whole)
+        for account, curve in zip(made.portfolios, made.parts, strict=True)
+    ]
+    if made.master is not None:
+        rows.append(_row(MASTER, "master, cash", None, made.master, made.total.movements, whole))
+    rows.append(_row(TOTAL, "", made.total, made.total.curve, made.total.outside, whole))
+    return _without_empty(rows, {"In and out", "Transfers", "Money-weighted"} if not _moved(made) else set())
+
+
+def _moved(made: Accounts) -> bool:
+    return made.master is not None or len(made.total.movements) > 0
+
+
+def _row(
+    name: str, strategy: str, account: Account | None, curve: Curve, movements: Movements, whole: float
+) -> dict[str, str]:
+    own = movements if name == TOTAL else movements.of_portfolio(name)
+    own = own.take(own.row < len(curve))
+    came, final = float(np.sum(curve.flows)), float(curve.equity[-1])
+    outside = own.sum("deposit", "withdrawal")
+    figures = None if account is None else account.curve.figures
+    return {
+        "Portfolio": name,
+        "Strategy": strategy,
+        "Opening": number(curve.opening, 0),
+        "In and out": number(outside, 0, signed=True),
+        "Transfers": NOTHING if name == TOTAL else number(came - outside, 0, signed=True),
+        "Profit": number(curve.profit, 0, signed=True) if account is not None else NOTHING,
+        "Final equity": number(final, 0),
+        "Share": percent(final / whole if whole > 0 else None),
+        "Return": percent(None if figures is None else figures.total_return, signed=True),
+        "Money-weighted": percent(None if account is None else account.money_weighted_return, signed=True),
+        "Max drawdown": percent(None if figures is None else figures.max_drawdown),
+    }
+
+
+def _without_empty(rows: list[dict[str, str]], left_out: set[str]) -> Cells:
+    heads = [head for head in rows[0] if head not in left_out]
+    return Cells(heads, [[row[head] for head in heads] for row in rows], 2, frozenset({"Profit", "Return"}))
+
+
+def money(account: Account, made: Accounts) -> Money | None:
+    """What came and went at one account; ``None``: nothing ever did."""
+    if len(account.movements) == 0 and not made.allocations:
+        return None
+    movements, note = _movements(account)
+    allocations = [each for each in made.allocations if account.name in (TOTAL, *each.portfolios)]
+    table = None
+    if allocations:
+        shown = allocations[: -ALLOCATIONS_LISTED - 1 : -1]
+        table = _of_all(shown, made) if account.name == TOTAL else _of_one(shown, account.name)
+    return Money(movements, note, table, _allocations_note(account, allocations))
+
+
+def _movements(account: Account) -> tuple[Cells | None, str]:
+    """Deposits and withdrawals, the latest first, and a sentence on all of them."""
+    every = account.movements.take(~account.movements.of("transfer"))
+    if len(every) == 0:
+        return None, ""
+    shown = every.take(np.arange(len(every))[: -MOVEMENTS_LISTED - 1 : -1])
+    several = account.name == TOTAL and len(account.portfolios) > 1
+    rows = []
+    for i in range(len(shown)):
+        late = " (after the last value)" if shown.row[i] >= len(account.curve) else ""
+        whose = [shown.portfolio[i]] if several else []
+        amount = number(float(shown.amount[i]), 2, signed=True)
+        rows.append([day(shown.at[i]), *whose, shown.kind[i] + late, shown.reference[i], amount])
+    heads = ["Date", *(["Portfolio"] if several else []), "Kind", "Reference", "Amount"]
+    return Cells(heads, rows, len(heads) - 1), _movements_note(account, every)
+
+
+def _movements_note(account: Account, every: Movements) -> str:
+    came, went = account.flows.sum("deposit"), -account.flows.sum("withdrawal")
+    text = f"{number(came, 0)} {account.currency} came in, {number(went, 0)} went out."
+    if len(every) > MOVEMENTS_LISTED:
+        text += f" The latest {MOVEMENTS_LISTED} of {len(every):,} movements are listed; all are in flows.csv."
+    if (every.row >= len(account.curve)).any():
+        text += " What came after the last value is in no figure."
+    return text
+
+
+def _allocations_note(account: Account, allocations: list[AllocationResult]) -> str:
+    if not allocations:
+        return ""
+    own = [_own(each, account) for each in allocations]
+    moved = sum(float(np.abs(transfer).sum()) for transfer, _ in own)
+    times = f"{len(own):,} allocations" if len(own) > 1 else "An allocation"
+    short = [float(shortfall.sum()) for _, shortfall in own if shortfall.any()]
+    text = f"{times} moved {number(moved, 0)} {account.currency} between "
+    text += (
+        "the portfolios and the master account" if account.name == TOTAL else "this portfolio and the master account"
+    )
+    text += f"; at {len(short):,} of them {number(sum(short), 0)} were short." if short else "."
+    if len(own) > ALLOCATIONS_LISTED:
+        text += f" The latest {ALLOCATIONS_LISTED} are listed; all are in allocations.csv."
+    return text
+
+
+def _own(allocation: AllocationResult, account: Account) -> tuple[Floats, Floats]:
+    if account.name == TOTAL:
+        return allocation.transfer, allocation.shortfall
+    mine = np.array([portfolio == account.name for portfolio in allocation.portfolios])
+    return allocation.transfer[mine], allocation.shortfall[mine]
+
+
+def _of_all(allocations: list[AllocationResult], made: Accounts) -> Cells:
+    """What each portfolio got at each, if they are few, else what moved."""
+    names = [account.name for account in made.portfolios]
+    rows = []
+    for each in allocations:
+        got = dict(zip(each.portfolios, each.transfer.tolist(), strict=True))
+        moved = [number(got.get(name), 0, signed=True) for name in names]
+        if len(names) > COLUMNS_MOST:
+            moved = [number(float(np.abs(each.transfer).sum()), 0)]
+        short = number(float(each.shortfall.sum()), 0)
+        rows.append([day(stamp(each.at)), *moved, short, number(each.master_cash, 0)])
+    heads = names if len(names) <= COLUMNS_MOST else ["Moved"]
+    return Cells(["Date", *heads, "Short", "Master cash"], rows)
+
+
+def _of_one(allocations: list[AllocationResult], name: str) -> Cells:
+    columns: dict[str, Callable[[AllocationResult, int], float]] = {
+        "Equity before": lambda each, i: each.equity[i],
+        "Target": lambda each, i: each.target[i],
+        "Transfer": lambda each, i: each.transfer[i],
+        "Short": lambda each, i: each.shortfall[i],
+    }
+    rows = []
+    for each in allocations:
+        i = each.portfolios.index(name)
+        cells = [number(float(of(each, i)), 0, signed=head == "Transfer") for head, of in columns.items()]
+        rows.append([day(stamp(each.at)), *cells])
+    return Cells(["Date", *columns], rows)
