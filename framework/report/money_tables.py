@@ -139,13 +139,12 @@ def _allocations_note(account: Account, allocations: list[AllocationResult]) -> 
         return ""
     own = [_own(each, account) for each in allocations]
     moved = sum(float(np.abs(transfer).sum()) for transfer, _ in own)
-    times = f"{len(own):,} allocations" if len(own) > 1 else "An allocation"
+    times = f"{len(own):,} allocations" if len(own) > 1 else "One allocation"
     short = [float(shortfall.sum()) for _, shortfall in own if shortfall.any()]
-    text = f"{times} moved {number(moved, 0)} {account.currency} between "
-    text += (
-        "the portfolios and the master account" if account.name == TOTAL else "this portfolio and the master account"
-    )
-    text += f"; at {len(short):,} of them {number(sum(short), 0)} were short." if short else "."
+    whose = "the portfolios" if account.name == TOTAL else "this portfolio"
+    text = f"{times} moved {number(moved, 0)} {account.currency} between {whose} and the master account."
+    if short:
+        text += f" At {len(short):,} there was less to give than was due: {number(sum(short), 0)} in all."
     if len(own) > ALLOCATIONS_LISTED:
         text += f" The latest {ALLOCATIONS_LISTED} are listed; all are in allocations.csv."
     return text

@@ -17,6 +17,7 @@ from framework.model.timeline import Timeline
 from framework.report.assemble import accounts
 from framework.report.money_weighted import money_weighted_return
 from framework.report.summary import summary
+from framework.report.write import write_run
 
 US = "datetime64[us]"
 YEAR_SECONDS = 365.25 * 86400
@@ -225,3 +226,159 @@ def test_the_total_is_what_a_bookkeeper_counts(build_run, world, master_opening)
     assert made.total.flows.sum() == pytest.approx(sum(external), abs=1e-5)
     assert made.total.movements.sum("transfer") == pytest.approx(0.0, abs=1e-6)
     assert len(made.total.movements) == len(moved) + sum(len(each.flows) for each in kept)
+
+
+# --- benchmarks ------------------------------------------------------------------------------------------------------
+
+
+def test_without_flows_the_benchmark_is_as_it_was_simulated(build_run, build_result):
+    run = build_run(build_result())
+    account = accounts(run).total
+    assert account.benchmark_equity is not None
+    assert account.benchmark_equity.tolist() == run.benchmarks["1"].equity.tolist()
+
+
+@pytest.mark.parametrize("per_session", [1, 6])
+def test_the_benchmark_gets_the_same_money_at_the_same_time(build_run, build_result, per_session):
+    """Units of the benchmark are bought and sold by hand, at the value before each flow."""
+    flows = [(0, 5e4), (40, 3e5), (41, -1e5), (90, -2e5, "transfer"), (120, 1e4)]
+    result = build_result(bars=120, flows=flows, per_session=per_session)
+    run = build_run(result)
+    account = accounts(run).portfolios[0]
+    price = np.concatenate(([1e6], run.benchmarks["1"].equity))
+    units = 1.0 + sum(
+        np.where(np.arange(120) >= row, amount / price[row], 0.0) for row, amount, *_ in flows if row < 120
+    )
+    assert account.benchmark_equity == pytest.approx(units * price[1:], rel=1e-9)
+    section = summary(run)["portfolios"]["1"]["benchmark"]
+    assert section["final_equity"] == pytest.approx(units[-1] * price[-1], rel=1e-9)
+    still = summary(build_run(build_result(bars=120, per_session=per_session)))["portfolios"]["1"]["benchmark"]
+    same = [name for name in still if name not in ("final_equity", "money_weighted_return")]
+    assert {name: section[name] for name in same} == {name: still[name] for name in same}
+    assert section["money_weighted_return"] == account.benchmark_money_weighted_return
+    assert section["money_weighted_return"] != pytest.approx(still["money_weighted_return"], abs=1e-5)
+
+
+def test_all_the_money_of_the_total_goes_into_its_benchmark(build_run, build_result, build_master):
+    results = [build_result(flows=[(10, 1e5, "transfer")]), build_result(portfolio_id="2", seed=4, flows=[(50, 2e5)])]
+    made = accounts(build_run(*results, master=build_master(*results, opening=5e5))).total
+    assert made.benchmark is not None
+    assert made.benchmark_equity is not None
+    growth = made.benchmark.equity / 2e6
+    assert made.benchmark_equity[:50] == pytest.approx(2.5e6 * growth[:50])
+    assert made.benchmark_equity[50:] == pytest.approx((2.5e6 + 2e5 / growth[49]) * growth[50:])
+
+
+# --- what is left of it ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def allocated(build_run, build_result, build_master):
+    """Two portfolios with deposits and transfers, one of them after the last bar, and a master account with its own."""
+    first = [(0, 1e4), (30, 5e4), (60, 2e5, "transfer"), (100, -3e4), (200, -1e5, "transfer"), (300, 7e3, "transfer")]
+    second = [(60, -1e5, "transfer"), (200, 2.5e5, "transfer"), (300, 1e3, "transfer"), (300, 4e3)]
+    results = [build_result(flows=first), build_result(("GOOG", "AAPL"), portfolio_id="two", seed=4, flows=second)]
+    moved = [("2005-06-01T14:30", 1e5), ("2005-09-01T14:30", -2e4), ("2099-01-01", 99.0)]
+    return build_run(*results, master=build_master(*results, opening=4e5, flows=moved))
+
+
+@pytest.fixture(scope="module")
+def folder(allocated, tmp_path_factory):
+    out = tmp_path_factory.mktemp("allocated")
+    write_run(allocated, out)
+    return out
+
+
+def test_the_summary_adds_up_with_a_master_account(allocated):
+    numbers = summary(allocated)
+    total, master, sections = numbers["total"], numbers["master"], numbers["portfolios"].values()
+    for section in (total, *sections):
+        whole = section["initial_equity"] + section["net_flows"] + section["transfers"] + section["profit"]
+        assert whole == pytest.approx(section["final_equity"], abs=1e-5)
+        assert section["net_flows"] == section["deposits"] - section["withdrawals"]
+    assert master["opening_cash"] + master["net_flows"] + master["transfers"] == pytest.approx(master["final_cash"])
+    assert master == {
+        "opening_cash": 4e5, "deposits": 1e5, "withdrawals": 2e4, "net_flows": 8e4, "transfers": -2.5e5,
+        "final_cash": 2.3e5, "flows_after_end": 99.0 - 8e3,
+    }  # fmt: skip
+    for name in ("deposits", "withdrawals", "net_flows"):
+        assert total[name] == pytest.approx(master[name] + sum(section[name] for section in sections))
+    assert total["transfers"] == 0.0 == master["transfers"] + sum(section["transfers"] for section in sections)
+    assert total["final_equity"] == pytest.approx(master["final_cash"] + sum(each["final_equity"] for each in sections))
+    assert total["profit"] == pytest.approx(sum(section["profit"] for section in sections))
+    assert total["flows_after_end"] == 4099.0
+    assert [section["flows_after_end"] for section in sections] == [7e3, 5e3]
+
+
+def test_the_summary_counts_allocations(allocated):
+    numbers = summary(allocated)
+    assert numbers["total"]["allocations"] == {"count": 3, "moved": 6.58e5, "shortfall": 30.0}
+    assert numbers["portfolios"]["1"]["allocations"] == {"count": 3, "moved": 3.07e5, "shortfall": 15.0}
+
+
+def test_every_return_can_be_recomputed_from_equity_csv(allocated, folder):
+    made = accounts(allocated)
+    for place, account in (("", made.total), ("1", made.portfolios[0]), ("two", made.portfolios[1])):
+        rows = read(folder / place / "equity.csv")
+        assert list(rows[0])[-1] == "flow"
+        equity, flow = (np.array([float(row[name]) for row in rows]) for name in ("equity", "flow"))
+        before = np.concatenate(([account.curve.opening], equity[:-1]))
+        returns = equity / (before + flow) - 1
+        index = np.cumprod(1 + returns)
+        assert index[-1] - 1 == pytest.approx(account.curve.figures.total_return, abs=1e-9)
+        peak = np.maximum.accumulate(np.maximum(index, 1.0))
+        assert [float(row["drawdown"]) for row in rows] == pytest.approx((index / peak - 1).tolist(), abs=1e-8)
+        months = [float(row["return"]) for row in read(folder / place / "returns_monthly.csv")]
+        assert np.prod(1 + np.array(months)) == pytest.approx(index[-1], abs=1e-7)
+
+
+def test_flows_csv_lists_every_movement_on_both_sides(allocated, folder):
+    total = read(folder / "flows.csv")
+    assert list(total[0]) == ["timestamp", "portfolio_id", "kind", "amount", "reference"]
+    assert len(total) == len(allocated.master.flows) + sum(len(result.flows) for result in allocated.portfolios)
+    assert sum(float(row["amount"]) for row in total if row["kind"] == "transfer") == 0.0
+    assert [row["timestamp"] for row in total] == sorted(row["timestamp"] for row in total)
+    assert {row["portfolio_id"] for row in total} == {"0", "1", "two"}
+    for name in ("1", "two"):
+        assert read(folder / name / "flows.csv") == [row for row in total if row["portfolio_id"] == name]
+    first = read(folder / "1" / "flows.csv")[0]
+    assert first == {
+        "timestamp": "2005-01-03T14:30:00Z", "portfolio_id": "1", "kind": "deposit", "amount": "10000.000000",
+        "reference": "r0",
+    }  # fmt: skip
+
+
+def test_the_flow_column_adds_up_to_flows_csv(allocated, folder):
+    """Up to the last value: of the total what came from outside, of a portfolio the transfers, too."""
+    end = str(allocated.portfolios[0].timeline.available[-1].astype("datetime64[s]"))
+    for place in ("", "1", "two"):
+        column = sum(float(row["flow"]) for row in read(folder / place / "equity.csv"))
+        listed = [row for row in read(folder / place / "flows.csv") if row["timestamp"].rstrip("Z") < end]
+        assert column == pytest.approx(sum(float(row["amount"]) for row in listed))
+
+
+def test_allocations_csv_has_a_row_for_each_portfolio(allocated, folder):
+    rows = read(folder / "allocations.csv")
+    assert list(rows[0]) == ["run_id", "timestamp", "portfolio_id", "equity", "target", "transfer", "shortfall"]
+    assert [row["portfolio_id"] for row in rows] == ["1", "two"] * 3
+    assert [float(row["transfer"]) for row in rows] == [2e5, -1e5, -1e5, 2.5e5, 7e3, 1e3]
+    assert len({row["run_id"] for row in rows}) == 3
+    equity = read(folder / "1" / "equity.csv")
+    assert rows[0]["equity"] == equity[59]["equity"]
+    assert rows[0]["timestamp"][:10] == equity[59]["timestamp"][:10]
+
+
+def test_without_flows_the_files_are_headers(tmp_path, build_run):
+    write_run(build_run(), tmp_path)
+    for name in ("flows.csv", "1/flows.csv", "allocations.csv"):
+        assert len((tmp_path / name).read_text().splitlines()) == 1
+    assert {row["flow"] for row in read(tmp_path / "equity.csv")} == {"0.000000"}
+
+
+def test_an_allocator_that_never_moved_anything(tmp_path, build_run, build_result):
+    run = build_run(build_result(), master=MasterResult(0.0, Flows.none(), ()))
+    write_run(run, tmp_path)
+    numbers = summary(run)
+    assert numbers["total"]["allocations"] == {"count": 0, "moved": 0.0, "shortfall": 0.0}
+    assert numbers["master"]["final_cash"] == 0.0
+    assert (tmp_path / "equity.csv").read_bytes() == (tmp_path / "1" / "equity.csv").read_bytes()
