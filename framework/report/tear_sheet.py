@@ -11,6 +11,7 @@ import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def render(run: RunResult, made: Accounts) -> str:
         per_year=_per_year(accounts),
         trades_shown=TRADES_SHOWN,
         config=json.dumps(finite(run.config), indent=2, ensure_ascii=False),
-        plotly=_packed(_plotly()),
+        plotly=_plotly(),
         data=_packed(json.dumps(finite(page_data(made)), separators=(",", ":"), allow_nan=False).encode()),
     )
     return str(page)
@@ -219,6 +220,7 @@ def _packed(content: bytes) -> str:
     return base64.b64encode(zlib.compress(content, 9)).decode()
 
 
-def _plotly() -> bytes:
-    """Plotly's script as its Python package ships it; read as a file, because importing plotly takes long."""
-    return (resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes()
+@cache
+def _plotly() -> str:
+    """Plotly's script as its Python package ships it, packed; read as a file, because importing plotly takes long."""
+    return _packed((resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes())
