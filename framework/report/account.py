@@ -238,6 +238,7 @@ class Account:
         cells: bars × tickers that were simulated.
         simulation_seconds: strategy, indicators and simulator.
         currencies: of the prices of each of ``names``.
+        is_total: whether it adds up all portfolios; a portfolio may be called ``total``, too.
     """
 
     name: str
@@ -260,11 +261,12 @@ class Account:
     cells: int
     simulation_seconds: float
     currencies: tuple[str, ...] = ()
+    is_total: bool = False
 
     @cached_property
     def outside(self) -> Movements:
         """Its movements as it sees them: of the total, without the transfers, which stay inside it."""
-        return self.movements if self.name != TOTAL else self.movements.take(~self.movements.of("transfer"))
+        return self.movements if not self.is_total else self.movements.take(~self.movements.of("transfer"))
 
     @cached_property
     def flows(self) -> Movements:

@@ -87,7 +87,7 @@ def _single(
 
 def _added_up(singles: tuple[Account, ...], fills: Fills, master: MasterResult | None) -> Accounts:
     if master is None and len(singles) == 1:
-        return Accounts(replace(singles[0], name=TOTAL), singles, (singles[0].curve,))
+        return Accounts(replace(singles[0], name=TOTAL, is_total=True), singles, (singles[0].curve,))
     onto = union([account.curve for account in singles])
     found = [part(account.curve, account.movements, onto) for account in singles]
     curves = [curve for curve, _ in found]
@@ -128,6 +128,7 @@ def _total(singles: tuple[Account, ...], fills: Fills, curve: Curve, movements: 
     return replace(
         singles[0],
         name=TOTAL,
+        is_total=True,
         strategies=tuple(dict.fromkeys(name for account in singles for name in account.strategies)),
         curve=curve,
         benchmark=align(benchmarks, curve) if len(benchmarks) == len(singles) else None,

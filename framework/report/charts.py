@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from framework.model.panel import Floats, Times
 from framework.report import metrics
-from framework.report.account import TOTAL, Account, Accounts, Curve, Fills
+from framework.report.account import Account, Accounts, Curve, Fills
 from framework.report.csv_set import WINDOWS
 
 #: Most bars that are drawn one by one; longer runs are drawn by sessions.
@@ -47,7 +47,7 @@ def account_charts(account: Account) -> dict[str, Any]:
     curve, rows = account.curve, drawn_rows(account)
     benchmark, worth = account.benchmark, account.benchmark_equity
     return {
-        "name": "All portfolios" if account.name == TOTAL else "Portfolio",
+        "name": "All portfolios" if account.is_total else "Portfolio",
         "time": _times(curve.timestamps[rows]),
         "equity": _rounded(curve.equity[rows], 2),
         "benchmark": None if worth is None else _rounded(worth[rows], 2),

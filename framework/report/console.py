@@ -60,7 +60,8 @@ def run_table(numbers: Mapping[str, Any], width: int) -> Table:
     table.add_column("Portfolio", overflow="fold")
     rows = {name: _with_money_in(figures) for name, figures in numbers["portfolios"].items()}
     total, master = _with_money_in(numbers["total"]), numbers.get("master")
-    has_flows = master is not None or any(figures[MONEY_IN] for figures in (*rows.values(), total))
+    moved = [figures.get(key) for figures in rows.values() for key in ("deposits", "withdrawals", "transfers")]
+    has_flows = master is not None or any(moved)
     columns = [column for column in (FLOW_COLUMNS if has_flows else COLUMNS) if width >= column[3]]
     for title, *_ in columns:
         table.add_column(title, justify="right", no_wrap=True)

@@ -52,35 +52,33 @@ def portfolios(made: Accounts) -> Cells | None:
     if made.is_single:
         return None
     whole = float(made.total.curve.equity[-1])
+    movements = made.total.movements
     rows = [
-        _row(account.name, ", ".join(account.strategies), account, curve, made.total.movements, whole)
+        _row((account.name, ", ".join(account.strategies)), account, curve, movements.of_portfolio(account.name), whole)
         for account, curve in zip(made.portfolios, made.parts, strict=True)
     ]
     if made.master is not None:
-        rows.append(_row(MASTER, "master, cash", None, made.master, made.total.movements, whole))
-    rows.append(_row(TOTAL, "", made.total, made.total.curve, made.total.outside, whole))
-    return _without_empty(rows, {"In and out", "Transfers", "Money-weighted"} if not _moved(made) else set())
-
-
-def _moved(made: Accounts) -> bool:
-    return made.master is not None or len(made.total.movements) > 0
+        rows.append(_row((MASTER, "master, cash"), None, made.master, movements.of_portfolio(MASTER), whole))
+    rows.append(_row((TOTAL, ""), made.total, made.total.curve, made.total.outside, whole))
+    has_moved = made.master is not None or len(movements) > 0
+    return _table(rows, set() if has_moved else {"In and out", "Transfers", "Money-weighted"})
 
 
 def _row(
-    name: str, strategy: str, account: Account | None, curve: Curve, movements: Movements, whole: float
+    words: tuple[str, str], account: Account | None, curve: Curve, movements: Movements, whole: float
 ) -> dict[str, str]:
-    own = movements if name == TOTAL else movements.of_portfolio(name)
-    own = own.take(own.row < len(curve))
-    came, final = float(np.sum(curve.flows)), float(curve.equity[-1])
-    outside = own.sum("deposit", "withdrawal")
+    """Of a portfolio, of the total, or of the master account, which is no account with figures."""
+    final = float(curve.equity[-1])
+    outside = movements.take(movements.row < len(curve)).sum("deposit", "withdrawal")
+    transfers = number(float(np.sum(curve.flows)) - outside, 0, signed=True)
     figures = None if account is None else account.curve.figures
     return {
-        "Portfolio": name,
-        "Strategy": strategy,
+        "Portfolio": words[0],
+        "Strategy": words[1],
         "Opening": number(curve.opening, 0),
         "In and out": number(outside, 0, signed=True),
-        "Transfers": NOTHING if name == TOTAL else number(came - outside, 0, signed=True),
-        "Profit": number(curve.profit, 0, signed=True) if account is not None else NOTHING,
+        "Transfers": NOTHING if account is not None and account.is_total else transfers,
+        "Profit": NOTHING if account is None else number(curve.profit, 0, signed=True),
         "Final equity": number(final, 0),
         "Share": percent(final / whole if whole > 0 else None),
         "Return": percent(None if figures is None else figures.total_return, signed=True),
@@ -89,21 +87,21 @@ def _row(
     }
 
 
-def _without_empty(rows: list[dict[str, str]], left_out: set[str]) -> Cells:
+def _table(rows: list[dict[str, str]], left_out: set[str]) -> Cells:
     heads = [head for head in rows[0] if head not in left_out]
     return Cells(heads, [[row[head] for head in heads] for row in rows], 2, frozenset({"Profit", "Return"}))
 
 
 def money(account: Account, made: Accounts) -> Money | None:
-    """What came and went at one account; ``None``: nothing ever did."""
-    if len(account.movements) == 0 and not made.allocations:
-        return None
+    """What came and went at one account; ``None``: nothing did, and it was in no allocation."""
     movements, note = _movements(account)
-    allocations = [each for each in made.allocations if account.name in (TOTAL, *each.portfolios)]
+    allocations = [each for each in made.allocations if account.is_total or account.name in each.portfolios]
+    if movements is None and not allocations:
+        return None
     table = None
     if allocations:
         shown = allocations[: -ALLOCATIONS_LISTED - 1 : -1]
-        table = _of_all(shown, made) if account.name == TOTAL else _of_one(shown, account.name)
+        table = _of_all(shown, made) if account.is_total else _of_one(shown, account.name)
     return Money(movements, note, table, _allocations_note(account, allocations))
 
 
@@ -113,7 +111,7 @@ def _movements(account: Account) -> tuple[Cells | None, str]:
     if len(every) == 0:
         return None, ""
     shown = every.take(np.arange(len(every))[: -MOVEMENTS_LISTED - 1 : -1])
-    several = account.name == TOTAL and len(account.portfolios) > 1
+    several = account.is_total
     rows = []
     for i in range(len(shown)):
         late = " (after the last value)" if shown.row[i] >= len(account.curve) else ""
@@ -141,17 +139,18 @@ def _allocations_note(account: Account, allocations: list[AllocationResult]) -> 
     moved = sum(float(np.abs(transfer).sum()) for transfer, _ in own)
     times = f"{len(own):,} allocations" if len(own) > 1 else "One allocation"
     short = [float(shortfall.sum()) for _, shortfall in own if shortfall.any()]
-    whose = "the portfolios" if account.name == TOTAL else "this portfolio"
+    whose = "the portfolios" if account.is_total else "this portfolio"
     text = f"{times} moved {number(moved, 0)} {account.currency} between {whose} and the master account."
     if short:
-        text += f" At {len(short):,} there was less to give than was due: {number(sum(short), 0)} in all."
+        where = f"At {len(short):,} there" if len(own) > 1 else "There"
+        text += f" {where} was less to give than was due: {number(sum(short), 0)} in all."
     if len(own) > ALLOCATIONS_LISTED:
         text += f" The latest {ALLOCATIONS_LISTED} are listed; all are in allocations.csv."
     return text
 
 
 def _own(allocation: AllocationResult, account: Account) -> tuple[Floats, Floats]:
-    if account.name == TOTAL:
+    if account.is_total:
         return allocation.transfer, allocation.shortfall
     mine = np.array([portfolio == account.name for portfolio in allocation.portfolios])
     return allocation.transfer[mine], allocation.shortfall[mine]

@@ -10,7 +10,7 @@ import numpy as np
 
 from framework.config.rules import MASTER
 from framework.model.result import RunResult
-from framework.report.account import TOTAL, Account, Accounts, Movements
+from framework.report.account import Account, Accounts, Movements
 from framework.report.assemble import accounts
 
 
@@ -111,7 +111,7 @@ def _allocations(account: Account, run: RunResult) -> dict[str, Any] | None:
     """How many there were (of a portfolio: with it), what they moved, and Σ of what was short; None: no allocator."""
     if run.master is None:
         return None
-    whose = account.portfolios if account.name == TOTAL else (account.name,)
+    whose = account.portfolios if account.is_total else (account.name,)
     listed = [np.isin(each.portfolios, whose) for each in run.master.allocations]
     every = [(each, own) for each, own in zip(run.master.allocations, listed, strict=True) if own.any()]
     return {

@@ -228,6 +228,17 @@ def test_the_total_is_what_a_bookkeeper_counts(build_run, world, master_opening)
     assert len(made.total.movements) == len(moved) + sum(len(each.flows) for each in kept)
 
 
+def test_a_bar_that_is_known_late_is_without_the_money_of_the_next_session(build_run, build_result):
+    """Bars are known 5 minutes after their end; a deposit comes meanwhile, and is in the next bar's value first."""
+    result = build_result(bars=60, flows=[(40, 1e5)], every=0)
+    early = result.timeline.available[39:40] - np.timedelta64(1, "m")
+    moved = replace(result, flows=replace(result.flows, at=early))
+    total = accounts(build_run(moved, build_result(bars=60, portfolio_id="2", every=0))).total
+    assert np.flatnonzero(total.curve.flows).tolist() == [40]
+    assert total.curve.returns == pytest.approx(np.zeros(60), abs=1e-15)
+    assert total.curve.equity.tolist() == [2e6] * 40 + [2.1e6] * 20
+
+
 # --- benchmarks ------------------------------------------------------------------------------------------------------
 
 
@@ -373,6 +384,14 @@ def test_without_flows_the_files_are_headers(tmp_path, build_run):
     for name in ("flows.csv", "1/flows.csv", "allocations.csv"):
         assert len((tmp_path / name).read_text().splitlines()) == 1
     assert {row["flow"] for row in read(tmp_path / "equity.csv")} == {"0.000000"}
+
+
+def test_a_portfolio_may_be_called_total(build_run, build_result, build_master):
+    result = build_result(flows=[(10, 1e5, "transfer")], portfolio_id="total")
+    numbers = summary(build_run(result, master=build_master(result, opening=1e5)))
+    assert numbers["portfolios"]["total"]["transfers"] == 1e5
+    assert numbers["total"]["transfers"] == 0.0
+    assert numbers["total"]["initial_equity"] == 1.1e6
 
 
 def test_an_allocator_that_never_moved_anything(tmp_path, build_run, build_result):
