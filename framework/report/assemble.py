@@ -9,10 +9,12 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import NDArray
 
+from framework.config.rules import MASTER
 from framework.errors import NotBuiltYet
 from framework.model.panel import Floats, forward_fill
-from framework.model.result import Ints, PortfolioResult, RunResult, Trades
-from framework.report.account import TOTAL, Account, Accounts, Curve, Fills, Lapsed
+from framework.model.result import Ints, MasterResult, PortfolioResult, RunResult, Trades
+from framework.report.account import TOTAL, Account, Accounts, Curve, Fills, Lapsed, Movements
+from framework.report.align import align, booked, by_row, cash_curve, joined, movements_of, part, union
 
 
 def accounts(run: RunResult) -> Accounts:
@@ -36,7 +38,7 @@ def accounts(run: RunResult) -> Accounts:
     )
     known = _currencies(run.portfolios)
     singles = tuple(replace(single, currencies=tuple(known[name] for name in names)) for single in singles)
-    return Accounts(_total(singles, fills), singles)
+    return _added_up(singles, fills, run.master)
 
 
 def _currencies(results: Sequence[PortfolioResult]) -> dict[str, str]:
@@ -73,6 +75,7 @@ def _single(
         closes=closes,
         fills=fills,
         lapsed=_lapsed(result, names, number),
+        movements=movements_of(result.portfolio_id, result.flows, _flow_rows(result)),
         contributions=_contributions(result.panel.tickers, result.trades, closes[-1]),
         trimmed_fills=result.trimmed_fills,
         trimmed_notional=result.trimmed_notional,
@@ -82,16 +85,50 @@ def _single(
     )
 
 
-def _total(singles: tuple[Account, ...], fills: Fills) -> Account:
-    if len(singles) == 1:
-        return replace(singles[0], name=TOTAL)
-    curves = [account.curve for account in singles]
-    curve = align(curves, _union(curves))
+def _added_up(singles: tuple[Account, ...], fills: Fills, master: MasterResult | None) -> Accounts:
+    if master is None and len(singles) == 1:
+        return Accounts(replace(singles[0], name=TOTAL, is_total=True), singles, (singles[0].curve,))
+    onto = union([account.curve for account in singles])
+    found = [part(account.curve, account.movements, onto) for account in singles]
+    curves = [curve for curve, _ in found]
+    movements = [replace(account.movements, row=row) for account, (_, row) in zip(singles, found, strict=True)]
+    if master is None:
+        made = _total(singles, fills, _sum(curves, movements, onto), joined(movements))
+        return Accounts(made, singles, tuple(curves))
+    own = movements_of(MASTER, master.flows, booked(master.flows.at, onto))
+    cash = _master(master, own, joined(movements), onto)
+    made = _total(singles, fills, _sum([*curves, cash], [*movements, own], onto), joined([*movements, own]))
+    return Accounts(made, singles, tuple(curves), cash, master.allocations)
+
+
+def _master(master: MasterResult, own: Movements, others: Movements, onto: Curve) -> Curve:
+    """The master account's cash: what a portfolio got, the master gave at the row where that counts, and vice versa."""
+    moved = _transfers(others)
+    outside = ~_transfers(own)
+    flows = by_row(own.amount[outside], own.row[outside], len(onto))
+    flows -= by_row(others.amount[moved], others.row[moved], len(onto))
+    return cash_curve(master.opening_cash, flows, onto)
+
+
+def _sum(curves: Sequence[Curve], movements: Sequence[Movements], onto: Curve) -> Curve:
+    """The total of aligned curves; only money from and to the outside is a flow of it."""
+    every = joined(movements)
+    outside = ~_transfers(every)
+    flows = by_row(every.amount[outside], every.row[outside], len(onto))
+    return replace(align(curves, onto), flows=flows)
+
+
+def _transfers(movements: Movements) -> NDArray[np.bool_]:
+    return movements.of("transfer")
+
+
+def _total(singles: tuple[Account, ...], fills: Fills, curve: Curve, movements: Movements) -> Account:
     benchmarks = [account.benchmark for account in singles if account.benchmark is not None]
     tickers = tuple(dict.fromkeys(ticker for account in singles for ticker in account.tickers))
     return replace(
         singles[0],
         name=TOTAL,
+        is_total=True,
         strategies=tuple(dict.fromkeys(name for account in singles for name in account.strategies)),
         curve=curve,
         benchmark=align(benchmarks, curve) if len(benchmarks) == len(singles) else None,
@@ -100,6 +137,7 @@ def _total(singles: tuple[Account, ...], fills: Fills) -> Account:
         closes=_joined_closes(singles, tickers, curve.sessions),
         fills=fills,
         lapsed=_joined_lapsed([account.lapsed for account in singles]),
+        movements=movements,
         contributions={
             ticker: sum(account.contributions.get(ticker, 0.0) for account in singles) for ticker in tickers
         },
@@ -121,30 +159,15 @@ def _curve(result: PortfolioResult) -> Curve:
         result.cash,
         result.gross,
         result.net,
+        by_row(result.flows.amount, _flow_rows(result), result.bars),
+        result.timeline.opens[result.first],
+        np.maximum.accumulate(result.timeline.available[rows]),
     )
 
 
-def _union(curves: Sequence[Curve]) -> Curve:
-    """A curve of zeros over every moment that any of ``curves`` has."""
-    every = np.concatenate([curve.timestamps for curve in curves])
-    timestamps, first = np.unique(every, return_index=True)
-    session = np.concatenate([curve.session for curve in curves])[first]
-    nothing = np.zeros(len(timestamps))
-    return Curve(0.0, timestamps, session, nothing, nothing, nothing, nothing)
-
-
-def align(curves: Sequence[Curve], onto: Curve) -> Curve:
-    """The sum of ``curves`` at the moments of ``onto``.
-
-    Between its own bars a curve keeps its last values; before its first it is worth its opening cash.
-    """
-    sums = {name: np.zeros(len(onto)) for name in ("equity", "cash", "gross", "net")}
-    for curve in curves:
-        row = np.searchsorted(curve.timestamps, onto.timestamps, side="right")
-        for name, values in sums.items():
-            before = curve.opening if name in ("equity", "cash") else 0.0
-            values += np.concatenate(([before], getattr(curve, name)))[row]
-    return Curve(sum(curve.opening for curve in curves), onto.timestamps, onto.session, **sums)
+def _flow_rows(result: PortfolioResult) -> Ints:
+    """Row of the curve that first holds each flow: money of the warm-up is there before the first bar that counts."""
+    return np.clip(result.flows.row - result.first, 0, result.bars)
 
 
 def _contributions(tickers: Sequence[str], trades: Trades, last_close: Floats) -> dict[str, float]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from framework.model.panel import Floats, Times
 from framework.report import metrics
-from framework.report.account import TOTAL, Account, Accounts, Fills
+from framework.report.account import Account, Accounts, Curve, Fills
 from framework.report.csv_set import WINDOWS
 
 #: Most bars that are drawn one by one; longer runs are drawn by sessions.
@@ -19,12 +19,18 @@ BARS_DRAWN = 4_000
 TRADES_SHOWN = 50_000
 
 
+#: Most portfolios that are drawn one by one; the smaller ones are drawn as one.
+PARTS_DRAWN = 8
+
+
 def page_data(made: Accounts) -> dict[str, Any]:
     """Everything the page's script needs. Accounts are listed total first, without the total where it is alone."""
     fills = made.total.fills
     latest = np.arange(max(0, len(fills) - TRADES_SHOWN), len(fills))
+    charts = [account_charts(account) for account in shown(made)]
+    charts[0]["parts"] = None if made.is_single else part_charts(made)
     return {
-        "accounts": [account_charts(account) for account in shown(made)],
+        "accounts": charts,
         "trades": trade_columns(fills.take(latest)),
         "tickers": made.total.names,
         "portfolios": made.total.portfolios,
@@ -32,19 +38,21 @@ def page_data(made: Accounts) -> dict[str, Any]:
 
 
 def shown(made: Accounts) -> tuple[Account, ...]:
-    """The accounts that get a page of their own: a single portfolio needs no total beside it."""
-    return made.portfolios if len(made.portfolios) == 1 else (made.total, *made.portfolios)
+    """The accounts that get a page of their own: a portfolio that is alone needs no total beside it."""
+    return made.portfolios if made.is_single else (made.total, *made.portfolios)
 
 
 def account_charts(account: Account) -> dict[str, Any]:
     """The series of one account's charts, as lists of equal length."""
     curve, rows = account.curve, drawn_rows(account)
-    benchmark = account.benchmark
+    benchmark, worth = account.benchmark, account.benchmark_equity
     return {
-        "name": "All portfolios" if account.name == TOTAL else "Portfolio",
+        "name": "All portfolios" if account.is_total else "Portfolio",
         "time": _times(curve.timestamps[rows]),
         "equity": _rounded(curve.equity[rows], 2),
-        "benchmark": None if benchmark is None else _rounded(benchmark.equity[rows], 2),
+        "benchmark": None if worth is None else _rounded(worth[rows], 2),
+        "put_in": _rounded(put_in(curve)[rows], 2) if curve.flows.any() else None,
+        "marks": marks(account, rows),
         "drawdown": _rounded(curve.drawdown[rows], 5),
         "benchmark_drawdown": None if benchmark is None else _rounded(benchmark.drawdown[rows], 5),
         "gross": _rounded(_share(curve.gross, curve.equity)[rows], 4),
@@ -52,6 +60,34 @@ def account_charts(account: Account) -> dict[str, Any]:
         "years": _years(account),
         "rolling": _rolling(account),
     }
+
+
+def put_in(curve: Curve) -> Floats:
+    """All the money that was put in by each bar, less what was taken out, shape ``(T,)``: above it is profit."""
+    return curve.opening + np.cumsum(curve.flows)
+
+
+def marks(account: Account, rows: NDArray[np.intp]) -> dict[str, list[Any]]:
+    """Deposits and withdrawals on the curve: which of the drawn rows first holds them, and their sum there."""
+    moved = account.flows.take(~account.flows.of("transfer"))
+    places, number = np.unique(np.searchsorted(rows, moved.row), return_inverse=True)
+    amounts = np.zeros(len(places))
+    np.add.at(amounts, number, moved.amount)
+    return {"place": places.tolist(), "amount": _rounded(amounts, 2)}
+
+
+def part_charts(made: Accounts) -> list[dict[str, Any]]:
+    """What the total is made of at its drawn rows: the largest portfolios, all others as one, the master's cash."""
+    rows = drawn_rows(made.total)
+    size = [float(np.mean(np.nan_to_num(np.abs(curve.equity), posinf=0.0))) for curve in made.parts]
+    largest = sorted(np.argsort(size)[::-1][:PARTS_DRAWN].tolist())
+    drawn = [{"name": made.portfolios[i].name, "values": _rounded(made.parts[i].equity[rows], 2)} for i in largest]
+    others = [curve.equity for i, curve in enumerate(made.parts) if i not in largest]
+    if others:
+        drawn.append({"name": f"{len(others)} others", "values": _rounded(np.sum(others, axis=0)[rows], 2)})
+    if made.master is not None:
+        drawn.append({"name": "Master, cash", "values": _rounded(made.master.cash[rows], 2), "is_cash": True})
+    return drawn
 
 
 def drawn_rows(account: Account) -> NDArray[np.intp]:

@@ -13,8 +13,9 @@ import numpy as np
 
 from framework.model.panel import Floats, Times
 from framework.model.result import Ints
+from framework.model.timeline import stamp
 from framework.report import metrics
-from framework.report.account import Account, Fills
+from framework.report.account import Account, Accounts, Fills
 from framework.report.tables import (
     Column,
     date,
@@ -34,7 +35,11 @@ WINDOWS = (30, 90, 180)
 
 
 def equity(account: Account) -> list[Column]:
-    """``equity.csv``: value at each bar's close; drawdown of the return index, a fraction ≤ 0."""
+    """``equity.csv``: value at each bar's close; drawdown of the return index, a fraction ≤ 0.
+
+    ``flow`` is the money that came in (negative: went out) since the row before, and is in this row's equity: a row's
+    return is equity ÷ (equity of the row before + flow) − 1. Transfers are flows of a portfolio, not of the total.
+    """
     curve = account.curve
     return [
         Column("timestamp", curve.timestamps, moment),
@@ -43,6 +48,23 @@ def equity(account: Account) -> list[Column]:
         Column("gross", curve.gross, money),
         Column("net", curve.net, money),
         Column("drawdown", curve.drawdown, ratio),
+        Column("flow", curve.flows, money),
+    ]
+
+
+def flows(account: Account) -> list[Column]:
+    """``flows.csv``: every movement of money; in is positive, ``0`` is the master account.
+
+    Of the total both sides of a transfer are here, so that amounts of transfers add up to 0. What was booked after the
+    last value is here, too, and in no figure and no row of ``equity.csv``.
+    """
+    moved = account.movements
+    return [
+        Column("timestamp", moved.at, moment),
+        Column("portfolio_id", np.array(moved.portfolio, dtype=object), text),
+        Column("kind", np.array(moved.kind, dtype=object), text),
+        Column("amount", moved.amount, money),
+        Column("reference", np.array(moved.reference, dtype=object), text),
     ]
 
 
@@ -144,11 +166,15 @@ def risk(account: Account) -> list[Column]:
 
 
 def benchmark(account: Account) -> list[Column]:
-    """``benchmark.csv``: the benchmark's value and drawdown at the account's bars; no rows without a benchmark."""
-    curve = account.benchmark
+    """``benchmark.csv``: the benchmark at the account's bars; no rows without one.
+
+    The value is of the account's own money, with all that came and went, in the benchmark; the drawdown is of the
+    benchmark's return index.
+    """
+    curve, worth = account.benchmark, account.benchmark_equity
     return [
         Column("timestamp", account.curve.timestamps if curve else account.curve.timestamps[:0], moment),
-        Column("equity", curve.equity if curve else np.empty(0), money),
+        Column("equity", np.empty(0) if worth is None else worth, money),
         Column("drawdown", curve.drawdown if curve else np.empty(0), ratio),
     ]
 
@@ -165,6 +191,27 @@ def unfilled(account: Account) -> list[Column]:
     ]
 
 
+def allocations(made: Accounts) -> list[Column]:
+    """``allocations.csv``: a row for each allocation and portfolio; money, ``transfer`` in is positive.
+
+    ``equity`` is before it, ``target`` what the portfolio was to be worth, ``shortfall`` what it should have given
+    beyond its transfer. No rows where the run has no allocator.
+    """
+    every = made.allocations
+    rows = [(each, portfolio) for each in every for portfolio in each.portfolios]
+    times = np.array([stamp(each.at) for each, _ in rows], dtype="datetime64[us]")
+
+    def column(name: str) -> Column:
+        return Column(name, np.concatenate([np.empty(0), *(getattr(each, name) for each in every)]), money)
+
+    return [
+        Column("run_id", np.array([each.run_id for each, _ in rows], dtype=object), text),
+        Column("timestamp", times, moment),
+        Column("portfolio_id", np.array([portfolio for _, portfolio in rows], dtype=object), text),
+        *(column(name) for name in ("equity", "target", "transfer", "shortfall")),
+    ]
+
+
 #: Every file of the set, by name.
 TABLES: dict[str, Callable[[Account], list[Column]]] = {
     "equity.csv": equity,
@@ -175,7 +222,11 @@ TABLES: dict[str, Callable[[Account], list[Column]]] = {
     "risk.csv": risk,
     "benchmark.csv": benchmark,
     "unfilled.csv": unfilled,
+    "flows.csv": flows,
 }
+
+#: Files that are of the whole run and stand beside the totals.
+RUN_TABLES: dict[str, Callable[[Accounts], list[Column]]] = {"allocations.csv": allocations}
 
 
 def write_csv_set(account: Account, folder: Path) -> None:

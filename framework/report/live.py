@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,11 +29,23 @@ from framework.errors import DataError, UsageError
 from framework.model.money import notional_decimal
 from framework.model.panel import Floats
 from framework.report import metrics
+from framework.report.money_weighted import YEAR, money_weighted_return
 
 _ZERO = Decimal(0)
 _NOTHING = Valuation(datetime.min.replace(tzinfo=UTC), _ZERO, _ZERO, _ZERO, _ZERO, _ZERO, _ZERO)
 #: Kinds by which money leaves without being a loss.
 _PAID_OUT = {"withdrawal", "transfer"}
+#: Kinds by which money, or what it bought, comes and goes without being profit.
+_FLOWS = {"deposit", "withdrawal", "transfer", "adopt"}
+
+
+class Moved(NamedTuple):
+    """Money that came (negative: went), or what adopted shares had cost; in the portfolio's currency."""
+
+    at: datetime
+    kind: str
+    amount: Decimal
+    reference: str
 
 
 @dataclass(frozen=True)
@@ -91,6 +104,28 @@ class LiveReport:
         with exact():
             return _money_in(self.end) - _money_in(self.before) + self.money_out
 
+    @cached_property
+    def flows(self) -> tuple[Moved, ...]:
+        """Every movement of money in the period, in booking order; together they are money in − money out."""
+        rows = (row for row in self.rows if row.kind in _FLOWS)
+        return tuple(Moved(row.exec_timestamp, row.kind, _amount(row), row.execution_id) for row in rows)
+
+    def moved(self, kind: str) -> Decimal:
+        """Net of the movements of one kind."""
+        with exact():
+            return sum((flow.amount for flow in self.flows if flow.kind == kind), _ZERO)
+
+    @cached_property
+    def money_weighted_return(self) -> float | None:
+        """Internal rate of return a year, of the equity before the period and all ``flows``, by whole days."""
+        end, dated = self.days[-1], [(_day(flow.at), float(flow.amount)) for flow in self.flows]
+        if self.before is not _NOTHING:
+            begun = _day(self.before.bar_timestamp or self.before.timestamp)
+            dated = [(begun, float(self.before.equity)), *((max(day, begun), amount) for day, amount in dated)]
+        days = np.array([min(day, end) for day, _ in dated], dtype="datetime64[D]")
+        amounts = np.array([amount for _, amount in dated], dtype=np.float64)
+        return money_weighted_return(amounts, (end - days) / YEAR, float(self.end.equity))
+
     def gained(self, part: str) -> Decimal:
         """How much ``notional`` (the profit), ``realised``, ``unrealised``, ``income`` or ``costs`` grew."""
         with exact():
@@ -121,12 +156,17 @@ class LiveReport:
 
     @cached_property
     def _returns(self) -> tuple[Floats, Floats]:
+        """By the last valuation of each date; one before which money moved ends a part of its date."""
+        money = [_money_in(valuation) for valuation in self.valuations]
         found = ReturnIndex(float(self.before.equity), float(_money_in(self.before)))
-        index, drawdown = np.full(len(self.days), np.nan), np.full(len(self.days), np.nan)
-        for row in np.flatnonzero(np.append(self.days[1:] != self.days[:-1], True)).tolist():
-            valuation = self.valuations[row]
-            found.add(float(valuation.equity), float(_money_in(valuation)))
-            index[row], drawdown[row] = found.value, found.drawdown
+        index, drawdown, peak = np.full(len(money), np.nan), np.full(len(money), np.nan), 1.0
+        is_last = np.append(self.days[1:] != self.days[:-1], True)
+        for row, valuation in enumerate(self.valuations):
+            if is_last[row] or money[row + 1] != money[row]:
+                found.add(float(valuation.equity), float(money[row]))
+            if is_last[row]:
+                peak = max(peak, found.value)
+                index[row], drawdown[row] = found.value, found.value / peak - 1.0
         return index, drawdown
 
     @property
@@ -265,6 +305,17 @@ def _unpriced(held: Sequence[Held]) -> int:
 def _money_in(valuation: Valuation) -> Decimal:
     """All that has come in up to then, less what went out."""
     return valuation.equity - valuation.notional
+
+
+def _amount(row: TradeRow) -> Decimal:
+    """What a movement adds to the money in: cash, or the cost of the shares that were adopted."""
+    with exact():
+        shares = row.quantity_change
+        return notional_decimal(shares, (row.arrival_price or _ZERO) * row.fx_rate) if shares else row.cash_change
+
+
+def _day(at: datetime) -> np.datetime64:
+    return np.datetime64(at.astimezone(UTC).date(), "D")
 
 
 def _slipped(row: TradeRow) -> Decimal:

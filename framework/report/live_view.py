@@ -21,13 +21,13 @@ from rich.text import Text
 from framework.books.rows import COLUMNS, TradeRow
 from framework.errors import EngineError
 from framework.report.files import claim_folder, replacing
-from framework.report.live import LiveReport
+from framework.report.live import LiveReport, Moved
 from framework.report.words import number, percent
 
-#: Trades that are shown, the newest ones.
-LAST_TRADES = 10
+#: Trades, and movements of money, that are shown: the newest ones.
+LAST_TRADES = LAST_FLOWS = 10
 
-_FILES = ("equity.csv", "trades.csv", "positions.csv", "summary.json")
+_FILES = ("equity.csv", "trades.csv", "positions.csv", "flows.csv", "summary.json")
 _VALUATION = ("equity", "notional", "realised", "unrealised", "income", "costs")
 
 
@@ -42,6 +42,10 @@ def document(report: LiveReport) -> dict[str, Any]:
         "initial_equity": report.before.equity,
         "money_in": report.money_in,
         "money_out": report.money_out,
+        "deposits": report.moved("deposit"),
+        "withdrawals": -report.moved("withdrawal"),
+        "transfers": report.moved("transfer"),
+        "adopted": report.moved("adopt"),
         "profit": report.gained("notional"),
         "realised": report.gained("realised"),
         "unrealised": report.gained("unrealised"),
@@ -50,12 +54,14 @@ def document(report: LiveReport) -> dict[str, Any]:
         "final_equity": report.end.equity,
         "cash": report.cash,
         "total_return": round(float(report.index[-1]) - 1.0, 12),
+        "money_weighted_return": report.money_weighted_return,
         "max_drawdown": round(float(min(drawdown, default=0.0)), 12),
         "trades": len(report.trades),
         "turnover": report.turnover,
         "fees": report.fees,
         "slippage": report.slippage,
         "positions": [asdict(each) for each in report.positions],
+        "flows": [_flow(each) for each in report.flows],
         "last_trades": [_trade(row) for row in report.trades[-LAST_TRADES:]],
         "notes": list(report.notes),
     }
@@ -66,6 +72,10 @@ def document(report: LiveReport) -> dict[str, Any]:
 def _trade(row: TradeRow) -> dict[str, Any]:
     names = ("exec_timestamp", "ticker", "side", "quantity", "exec_price", "notional", "fees", "slippage_bps")
     return {name: getattr(row, name) for name in names}
+
+
+def _flow(moved: Moved) -> dict[str, Any]:
+    return {"timestamp": moved.at, **{name: getattr(moved, name) for name in ("kind", "amount", "reference")}}
 
 
 def show_live(report: LiveReport, console: Console) -> None:
@@ -82,6 +92,8 @@ def show_live(report: LiveReport, console: Console) -> None:
     console.print(_figures(numbers, currency))
     if report.positions:
         console.print(_positions(report))
+    if report.flows:
+        console.print(_flows(report))
     if report.trades:
         console.print(_last_trades(report))
     for note in report.notes:
@@ -108,6 +120,7 @@ def _figures(numbers: dict[str, Any], currency: str) -> Table:
         table.add_row(title, number(float(numbers[key])), style="bold" if key == "profit" else "")
     table.add_section()
     table.add_row("Time-weighted return", percent(numbers["total_return"], 2, signed=True))
+    table.add_row("Money-weighted return a year", percent(numbers["money_weighted_return"], 2, signed=True))
     table.add_row("Max drawdown", percent(numbers["max_drawdown"], 2))
     table.add_row("Trades", f"{numbers['trades']:,}")
     table.add_row("Turnover a year", number(numbers["turnover"]))
@@ -119,6 +132,17 @@ def _positions(report: LiveReport) -> Table:
     for held in report.positions:
         cells = (number(float(value)) if value is not None else "-" for value in (held.price, held.value))
         table.add_row(Text(held.ticker), f"{held.quantity.normalize():,f}", *cells)
+    return table
+
+
+def _flows(report: LiveReport) -> Table:
+    title = (
+        "Money in and out" if len(report.flows) <= LAST_FLOWS else f"Last {LAST_FLOWS} of {len(report.flows):,} flows"
+    )
+    table = _table(title, "Kind", "Reference", "Amount", left=3)
+    for moved in report.flows[-LAST_FLOWS:]:
+        amount = number(float(moved.amount), signed=True)
+        table.add_row(f"{moved.at:%Y-%m-%d %H:%M}", moved.kind, Text(moved.reference), amount)
     return table
 
 
@@ -146,7 +170,7 @@ def _table(*titles: str, left: int = 1) -> Table:
 
 
 def write_live(report: LiveReport, folder: Path) -> None:
-    """Write ``equity.csv``, ``trades.csv``, ``positions.csv`` and ``summary.json`` into a folder.
+    """Write ``equity.csv``, ``trades.csv``, ``positions.csv``, ``flows.csv`` and ``summary.json`` into a folder.
 
     Raises:
         UsageError: the folder holds something that no run wrote, or can't be written.
@@ -165,6 +189,13 @@ def write_live(report: LiveReport, folder: Path) -> None:
         "positions.csv": _csv(
             ("ticker", "quantity", "price", "value"),
             ((each.ticker, each.quantity, each.price, each.value) for each in report.positions),
+        ),
+        "flows.csv": _csv(
+            ("timestamp", "portfolio_id", "kind", "amount", "reference"),
+            (
+                (_moment(each.at), report.portfolio.portfolio_id, each.kind, each.amount, each.reference)
+                for each in report.flows
+            ),
         ),
         "summary.json": json.dumps(document(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
     }

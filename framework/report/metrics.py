@@ -5,7 +5,8 @@ Conventions, the same for all of them:
 - A *return* is the simple return of one session: value at its close ÷ (value at the close before + money that came
   in since) − 1. The first session's base is the opening cash (trading-rules 3). Shape ``(S,)``, a fraction.
 - The *index* is what one unit of capital became, without regard to money paid in or out: ``cumprod(1 + returns)``.
-  Drawdowns and Sharpe ratios come from it, never from raw equity.
+  Drawdowns and Sharpe ratios come from it, never from raw equity. Such returns are called time-weighted; the
+  money-weighted one, which asks when the money came, is in :mod:`framework.report.money_weighted`.
 - *Annualised* means by ``per_year`` sessions a year: 252 unless said otherwise; reports say what
   :func:`sessions_per_year` finds in the curve's own dates. The risk-free rate is 0.
 - A figure that is undefined is ``None`` (inside series: NaN), never infinite: each docstring says when.
@@ -115,26 +116,73 @@ def period_returns(values: Floats, opening: float, flows: Floats | None = None) 
 
     Returns:
         shape ``(S,)``. From the first value ≤ 0 on, and wherever there is nothing to earn on (base ≤ 0), the
-        return is 0: an account that was wiped out stays where it fell to. Beside an unknown value it is NaN.
+        return is 0: an account that was wiped out stays where it fell to, and one that has no money yet stays where
+        it is, until money comes in that makes the base positive. Beside an unknown value it is NaN.
     """
+    return _growth(values, opening, np.zeros(len(values)) if flows is None else flows) - 1.0
+
+
+def _growth(values: Floats, opening: float, flows: Floats) -> Floats:
+    """1 + the return of each period."""
     values = np.where(np.isfinite(values), values, np.nan)
-    base = np.empty_like(values)
-    base[:1] = opening
-    base[1:] = values[:-1]
-    if flows is not None:
-        base = base + flows
-    alive = base > 0
-    alive[1:] &= np.logical_and.accumulate(values > 0)[:-1]
+    base = np.concatenate(([opening], values))[:-1] + flows
+    rows = np.arange(len(values))
+    fell = np.concatenate(([-1], np.maximum.accumulate(np.where(values > 0, -1, rows))))[:-1]
+    revived = np.maximum.accumulate(np.where((flows > 0) & (base > 0), rows, 0))
     growth = np.ones(len(values))
-    np.divide(values, base, out=growth, where=alive)
-    growth -= 1.0
+    np.divide(values, base, out=growth, where=(base > 0) & (fell < revived))
     return growth
 
 
+def session_returns(values: Floats, opening: float, flows: Floats, ends: NDArray[np.intp]) -> Floats:
+    """Returns of sessions from the values at their bars; in a session, money may come or go at any bar.
+
+    A session's return is value at its end ÷ base − 1. Where money moved inside it, it is that of the parts before and
+    after, compounded, so that each is measured on the money that was there.
+
+    Args:
+        values: shape ``(T,)``, money, at the close of each bar.
+        opening: money before the first bar.
+        flows: shape ``(T,)``, money paid in (negative: out) since the bar before.
+        ends: shape ``(S,)``, row of the last bar of each session, rising; the last is T − 1.
+
+    Returns:
+        shape ``(S,)``; what is 0 and what is NaN: as in :func:`period_returns`.
+    """
+    cuts = np.union1d(ends, np.flatnonzero(flows[1:]))
+    starts = np.concatenate(([0], cuts[:-1] + 1))
+    growth = _growth(values[cuts], opening, flows[starts])
+    first = np.concatenate(([0], np.searchsorted(cuts, ends[:-1]) + 1))
+    returns: Floats = np.multiply.reduceat(growth, first) - 1.0
+    return returns
+
+
+def invested(returns: Floats, opening: float, flows: Floats) -> Floats:
+    """What money becomes at given returns: ``(value before + money in) × (1 + return)``, shape ``(S,)``.
+
+    Args:
+        returns: shape ``(S,)``, of a benchmark, say.
+        opening: money before the first period.
+        flows: shape ``(S,)``, money paid in (negative: out) before each period; it earns that period's return.
+    """
+    values, value = np.empty(len(returns)), opening
+    for row, (growth, flow) in enumerate(zip((1.0 + returns).tolist(), flows.tolist(), strict=True)):
+        value = values[row] = (value + flow) * growth
+    return values
+
+
 def return_index(returns: Floats) -> Floats:
-    """What one unit of capital became: ``cumprod(1 + returns)``, shape ``(S,)``."""
-    index: Floats = np.multiply.accumulate(1.0 + returns)
+    """What one unit of capital became: ``cumprod(1 + returns)``, shape ``(S,)``; once lost, it does not come back."""
+    index: Floats = np.multiply.accumulate(1.0 + _until_ruin(returns))
     return index
+
+
+def _until_ruin(returns: Floats) -> Floats:
+    """``returns``, but 0 after the first that lost all: what new money earns is no gain of the unit that is gone."""
+    ruin = np.flatnonzero(returns <= -1.0)[:1]
+    if len(ruin) == 0:
+        return returns
+    return np.where(np.arange(len(returns)) > ruin[0], 0.0, returns)
 
 
 def drawdown(index: Floats) -> Floats:
@@ -144,7 +192,7 @@ def drawdown(index: Floats) -> Floats:
 
 def total_return(returns: Floats) -> float:
     """Growth over the whole time; 0 without a session."""
-    return float(np.prod(1.0 + returns) - 1.0)
+    return float(np.prod(1.0 + _until_ruin(returns)) - 1.0)
 
 
 def cagr(returns: Floats, per_year: float = SESSIONS_PER_YEAR) -> float | None:

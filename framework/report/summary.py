@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from framework.config.rules import MASTER
 from framework.model.result import RunResult
-from framework.report.account import Account, Accounts, Curve
+from framework.report.account import Account, Accounts, Movements
 from framework.report.assemble import accounts
 
 
@@ -21,7 +22,8 @@ def summary(run: RunResult, made: Accounts | None = None) -> dict[str, Any]:
         made: its accounts, where the caller has them already.
 
     Returns:
-        ``total`` and, under ``portfolios``, each portfolio by id, with the same keys; then what applies to all.
+        ``total`` and, under ``portfolios``, each portfolio by id, with the same keys; then ``master``, the cash account
+        of an allocator (``None`` without one), and what applies to all.
     """
     made = made or accounts(run)
     numbers: dict[str, Any] = finite(
@@ -29,6 +31,7 @@ def summary(run: RunResult, made: Accounts | None = None) -> dict[str, Any]:
             "name": run.name,
             "total": section(made.total, run),
             "portfolios": {account.name: section(account, run) for account in made.portfolios},
+            "master": _master(made),
             "prices": run.prices,
             "fill": run.fill,
             "costs": run.costs,
@@ -42,7 +45,11 @@ def summary(run: RunResult, made: Accounts | None = None) -> dict[str, Any]:
 
 
 def section(account: Account, run: RunResult) -> dict[str, Any]:
-    """The figures of one portfolio or of the total."""
+    """The figures of one portfolio or of the total.
+
+    ``initial_equity`` + ``net_flows`` (deposits − withdrawals) + ``transfers`` + ``profit`` = ``final_equity``. Money
+    that was booked after the last value is in none of them; ``flows_after_end`` says how much that was.
+    """
     curve = account.curve
     seconds = account.simulation_seconds
     return {
@@ -57,11 +64,15 @@ def section(account: Account, run: RunResult) -> dict[str, Any]:
         "trades": len(account.fills),
         "initial_equity": curve.opening,
         "final_equity": round(float(curve.equity[-1]), 6),
+        **flows(account),
+        "profit": curve.profit,
         **asdict(curve.figures),
+        "money_weighted_return": account.money_weighted_return,
         "turnover": account.turnover,
         "fees": account.fees,
         "exposure": account.exposure,
-        "benchmark": _benchmark(account.benchmark),
+        "benchmark": _benchmark(account),
+        "allocations": _allocations(account, run),
         "prices": run.prices,
         "fill": run.fill,
         "trimmed_fills": account.trimmed_fills,
@@ -74,10 +85,57 @@ def section(account: Account, run: RunResult) -> dict[str, Any]:
     }
 
 
-def _benchmark(curve: Curve | None) -> dict[str, Any] | None:
-    if curve is None:
+def flows(account: Account) -> dict[str, float]:
+    """Money that came and went, for ``summary.json``; withdrawals are ≥ 0, transfers net: in is positive."""
+    moved, late = account.flows, account.outside.take(account.outside.row >= len(account.curve))
+    return {**_gross(moved), "transfers": moved.sum("transfer"), "flows_after_end": late.sum()}
+
+
+def _gross(moved: Movements) -> dict[str, float]:
+    deposits, withdrawals = moved.sum("deposit"), 0.0 - moved.sum("withdrawal")
+    return {"deposits": deposits, "withdrawals": withdrawals, "net_flows": round(deposits - withdrawals, 6)}
+
+
+def _benchmark(account: Account) -> dict[str, Any] | None:
+    """Figures of the benchmark itself, and what the account's money would be worth in it."""
+    if account.benchmark is None or account.benchmark_equity is None:
         return None
-    return {"final_equity": round(float(curve.equity[-1]), 6), **asdict(curve.figures)}
+    return {
+        "final_equity": round(float(account.benchmark_equity[-1]), 6),
+        **asdict(account.benchmark.figures),
+        "money_weighted_return": account.benchmark_money_weighted_return,
+    }
+
+
+def _allocations(account: Account, run: RunResult) -> dict[str, Any] | None:
+    """How many there were (of a portfolio: with it), what they moved, and Σ of what was short; None: no allocator."""
+    if run.master is None:
+        return None
+    whose = account.portfolios if account.is_total else (account.name,)
+    listed = [np.isin(each.portfolios, whose) for each in run.master.allocations]
+    every = [(each, own) for each, own in zip(run.master.allocations, listed, strict=True) if own.any()]
+    return {
+        "count": len(every),
+        "moved": round(float(sum(np.abs(each.transfer[own]).sum() for each, own in every)), 6),
+        "shortfall": round(float(sum(each.shortfall[own].sum() for each, own in every)), 6),
+    }
+
+
+def _master(made: Accounts) -> dict[str, Any] | None:
+    """The master account up to the total's last value: opening_cash + net_flows + transfers = final_cash."""
+    if made.master is None:
+        return None
+    curve = made.master
+    own = made.total.movements.of_portfolio(MASTER)
+    outside = _gross(own.take((own.row < len(curve)) & ~own.of("transfer")))
+    came = float(np.sum(curve.flows))
+    return {
+        "opening_cash": curve.opening,
+        **outside,
+        "transfers": round(came - outside["net_flows"], 6),
+        "final_cash": round(float(curve.cash[-1]), 6),
+        "flows_after_end": round(own.sum() - came, 6),
+    }
 
 
 def finite(value: Any) -> Any:

@@ -10,7 +10,8 @@ import base64
 import json
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from framework.report import metrics
 from framework.report.account import Account, Accounts, Curve
 from framework.report.charts import TRADES_SHOWN, page_data, shown
 from framework.report.files import replacing
+from framework.report.money_tables import money, portfolios
 from framework.report.summary import finite
 from framework.report.words import NOTHING, day, headline, number, paragraphs, percent, short
 
@@ -34,12 +36,13 @@ FULL_COLOUR = 0.06
 
 @dataclass(frozen=True)
 class Figure:
-    """A key figure: its name, its text, the benchmark's text below it, and what it means."""
+    """A key figure: its name, its text, a note and the benchmark's text below it, and what it means."""
 
     name: str
     value: str
     benchmark: str = ""
     meaning: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,13 @@ def render(run: RunResult, made: Accounts) -> str:
         run=run,
         total=made.total,
         period=f"{day(made.total.curve.sessions[0])} – {day(made.total.curve.sessions[-1])}",
-        accounts=[_account(account) for account in accounts],
+        accounts=[_account(account, made) for account in accounts],
+        portfolios=portfolios(made),
+        has_flows=any(len(account.flows) for account in accounts),
         per_year=_per_year(accounts),
         trades_shown=TRADES_SHOWN,
         config=json.dumps(finite(run.config), indent=2, ensure_ascii=False),
-        plotly=_packed(_plotly()),
+        plotly=_plotly(),
         data=_packed(json.dumps(finite(page_data(made)), separators=(",", ":"), allow_nan=False).encode()),
     )
     return str(page)
@@ -91,7 +96,7 @@ def _per_year(accounts: Sequence[Account]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def _account(account: Account) -> dict[str, Any]:
+def _account(account: Account, made: Accounts) -> dict[str, Any]:
     return {
         "name": account.name,
         "strategies": ", ".join(account.strategies),
@@ -104,6 +109,7 @@ def _account(account: Account) -> dict[str, Any]:
         "trades": len(account.fills),
         "lapsed": account.lapsed.by_reason(),
         "benchmark": account.benchmark_name,
+        "money": money(account, made),
     }
 
 
@@ -117,13 +123,15 @@ def _figures(account: Account) -> list[Figure]:
     def times(value: float | None) -> str:
         return NOTHING if value is None else f"{number(value, 1)}×"
 
-    growth = f"compound annual growth rate, {short(account.curve.sessions_per_year)} sessions a year"
     final = number(float(account.curve.equity[-1]), 0)
-    theirs = "" if account.benchmark is None else number(float(account.benchmark.equity[-1]), 0)
+    theirs = "" if account.benchmark_equity is None else number(float(account.benchmark_equity[-1]), 0)
+    profit, weighted = _notes(account)
+    growth = "growth over the whole time" + (", whatever money came or went" if profit else "")
+    yearly = f"compound annual growth rate, {short(account.curve.sessions_per_year)} sessions a year"
     return [
-        Figure("Final equity", final, theirs, f"{account.currency}, cash and positions at the last close"),
-        both("Total return", "total_return", percent, "growth over the whole time"),
-        both("Return a year", "cagr", percent, growth),
+        Figure("Final equity", final, theirs, f"{account.currency}, cash and positions at the last close", profit),
+        both("Total return", "total_return", percent, growth),
+        replace(both("Return a year", "cagr", percent, yearly), note=weighted),
         both("Volatility", "volatility", percent, "standard deviation of session returns, annualised"),
         both("Sharpe", "sharpe", number, "mean ÷ standard deviation of session returns, annualised, risk-free 0"),
         both("Sortino", "sortino", number, "as Sharpe, counting only losses as risk"),
@@ -134,6 +142,14 @@ def _figures(account: Account) -> list[Figure]:
         Figure("Trades", f"{len(account.fills):,}", "", "fills"),
         Figure("Fees", number(account.fees, 0), "", f"{account.currency}, commission"),
     ]
+
+
+def _notes(account: Account) -> tuple[str, str]:
+    """Profit and money-weighted return, where money came or went: without, they are what the figures say anyway."""
+    if len(account.flows) == 0:
+        return "", ""
+    profit = f"{number(account.curve.profit, 0, signed=True)} profit"
+    return profit, f"{percent(account.money_weighted_return)} money-weighted"
 
 
 def _drawdowns(curve: Curve) -> list[dict[str, str]]:
@@ -204,6 +220,7 @@ def _packed(content: bytes) -> str:
     return base64.b64encode(zlib.compress(content, 9)).decode()
 
 
-def _plotly() -> bytes:
-    """Plotly's script as its Python package ships it; read as a file, because importing plotly takes long."""
-    return (resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes()
+@cache
+def _plotly() -> str:
+    """Plotly's script as its Python package ships it, packed; read as a file, because importing plotly takes long."""
+    return _packed((resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes())

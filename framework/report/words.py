@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from framework.model.panel import Floats
 from framework.report import metrics
 from framework.report.account import Account
 
@@ -56,9 +57,47 @@ def headline(account: Account) -> str:
     if len(account.fills) == 0:
         return "It never traded."
     curve, figures = account.curve, account.curve.figures
-    start, end = number(curve.opening, 0), number(float(curve.equity[-1]), 0)
-    yearly = f", {percent(figures.cagr)} a year" if len(curve.ends) >= curve.sessions_per_year else ""
-    return f"{start} {account.currency} became {end}: {percent(figures.total_return, signed=True)} in all{yearly}."
+    became = f"{_put_in(account)} became {number(float(curve.equity[-1]), 0)}"
+    if not curve.opening:
+        became += f" {account.currency}"
+    is_long = len(curve.ends) >= curve.sessions_per_year
+    if len(account.flows):
+        weighted = f", {percent(account.money_weighted_return)} a year money-weighted" if is_long else ""
+        return f"{became}: {percent(figures.total_return, signed=True)} time-weighted{weighted}."
+    yearly = f", {percent(figures.cagr)} a year" if is_long else ""
+    return f"{became}: {percent(figures.total_return, signed=True)} in all{yearly}."
+
+
+def _put_in(account: Account) -> str:
+    """What there was to work with: ``100,000 USD and 12 deposits of together 60,000, less a withdrawal of 5,000,``."""
+    flows, opening = account.flows, account.curve.opening
+    transfers = flows.sum("transfer")
+    came = [_moves("deposit", flows.amount[flows.of("deposit")]), _transferred(max(transfers, 0.0))]
+    went = [_moves("withdrawal", -flows.amount[flows.of("withdrawal")]), _transferred(min(transfers, 0.0))]
+    there = f"{number(opening, 0)} {account.currency}" if opening else ""
+    whole = _listed([there, *came]) or number(0.0, 0)
+    less = _listed(went)
+    return f"{whole}, less {less}," if less else whole
+
+
+def _moves(name: str, amounts: Floats) -> str:
+    if len(amounts) == 0:
+        return ""
+    if len(amounts) == 1:
+        return f"a {name} of {number(float(amounts[0]), 0)}"
+    return f"{len(amounts):,} {name}s of together {number(float(np.sum(amounts)), 0)}"
+
+
+def _transferred(amount: float) -> str:
+    """Net of all transfers."""
+    where = "from" if amount > 0 else "to"
+    return f"{number(abs(amount), 0)} {where} the master account" if amount else ""
+
+
+def _listed(parts: list[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``; empty ones are left out."""
+    *others, last = [part for part in parts if part] or [""]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def paragraphs(account: Account) -> list[list[str]]:
@@ -134,7 +173,7 @@ def _costs(account: Account) -> Iterator[str]:
     costs = account.fees + slipped
     if costs < 0.01:
         return
-    profit = float(account.curve.equity[-1]) - account.curve.opening + costs
+    profit = account.curve.profit + costs
     share = f", {percent(costs / profit)} of what it made before them" if profit > costs else ""
     yield (
         f"Trading cost {number(costs, 0)} {account.currency} "

@@ -11,7 +11,7 @@ from framework.errors import ConfigError, EngineError
 from framework.model.result import RunResult
 from framework.report.account import Account, Accounts
 from framework.report.assemble import accounts
-from framework.report.csv_set import TABLES
+from framework.report.csv_set import RUN_TABLES, TABLES
 from framework.report.files import claim_folder, replacing
 from framework.report.summary import summary
 from framework.report.tables import write_table
@@ -40,7 +40,7 @@ def write_run(run: RunResult, out_dir: Path, progress: Progress | None = None) -
     """
     made = accounts(run)
     folders = [_folder_name(account.name) for account in made.portfolios]
-    paths = [f"{folder}/{name}" for folder in folders for name in TABLES] + [*TABLES, REPORT, SUMMARY]
+    paths = [f"{folder}/{name}" for folder in folders for name in TABLES] + [*TABLES, *RUN_TABLES, REPORT, SUMMARY]
     claim_folder(out_dir, paths)
     tell = _counted(progress, len(paths))
     try:
@@ -73,8 +73,11 @@ def _write_tables(account: Account, folder: Path, prefix: str, tell: Callable[[s
 
 
 def _write_totals(made: Accounts, out_dir: Path, folders: list[str], tell: Callable[[str], None]) -> None:
-    """The totals; of a single portfolio they are its own files, so they are copied instead of made twice."""
-    if len(folders) > 1:
+    """The totals; of a portfolio that is alone they are its own files, so they are copied instead of made twice."""
+    for name, columns in RUN_TABLES.items():
+        tell(name)
+        write_table(out_dir / name, columns(made))
+    if not made.is_single:
         _write_tables(made.total, out_dir, "", tell)
         return
     for name in TABLES:
@@ -85,7 +88,7 @@ def _write_totals(made: Accounts, out_dir: Path, folders: list[str], tell: Calla
 
 def _folder_name(portfolio_id: str) -> str:
     """The id itself, if it can safely name a folder beside the totals."""
-    taken = {*TABLES, REPORT, SUMMARY}
+    taken = {*TABLES, *RUN_TABLES, REPORT, SUMMARY}
     printable = portfolio_id.isprintable() and len(portfolio_id.encode()) <= 200
     if not printable or portfolio_id.strip(" .") != portfolio_id or not portfolio_id or portfolio_id in taken:
         raise _bad_id(portfolio_id)

@@ -51,6 +51,11 @@ def test_live_books_report_what_the_backtest_does(engine, tmp_path):
         assert found[name] == pytest.approx(expected[name], abs=1e-9)
     for name in ("final_equity", "fees"):
         assert float(found[name]) == pytest.approx(expected[name], abs=0.01)
+    (opening,) = found["flows"]
+    assert (opening["kind"], float(opening["amount"])) == ("deposit", 100000.0)
+    days = (date.fromisoformat(found["end"]) - date.fromisoformat(opening["timestamp"][:10])).days
+    assert (1 + found["money_weighted_return"]) ** (days / 365.25) - 1 == pytest.approx(found["total_return"])
+    assert expected["money_weighted_return"] == pytest.approx(found["money_weighted_return"], rel=0.06)
     assert json.loads((tmp_path / "live" / "summary.json").read_text()) == found
     shown = engine("report", "--portfolio", "1")
     assert "Time-weighted return" in shown.stdout

@@ -9,8 +9,16 @@ import numpy as np
 import pytest
 
 from framework.model.panel import Panel, forward_fill
-from framework.model.result import PortfolioResult, RunResult, Trades, Unfilled
-from framework.model.timeline import Timeline
+from framework.model.result import (
+    AllocationResult,
+    Flows,
+    MasterResult,
+    PortfolioResult,
+    RunResult,
+    Trades,
+    Unfilled,
+)
+from framework.model.timeline import Timeline, moment
 
 US = "datetime64[us]"
 
@@ -64,15 +72,21 @@ def make_result(
     start="2005-01-03",
     step="weekdays",
     strategy="sma_cross",
+    flows=(),
 ):
-    """Every ``every`` bars new random weights are decided on a close; the next bar, if any, fills them."""
+    """Every ``every`` bars new random weights are decided on a close; the next bar, if any, fills them.
+
+    ``flows`` are (row, amount) or (row, amount, kind): money that is there before the fills of that row.
+    """
     timeline = make_timeline(bars, per_session, start, step)
     panel = make_panel(timeline, tickers, seed, gaps)
     rng = np.random.default_rng(seed + 1)
     last = forward_fill(panel.close)
     held, money, wanted = np.zeros(len(tickers)), cash, None
     rows, unfilled, curve = [], [], []
+    moved = make_flows(flows, timeline)
     for t in range(first, bars):
+        money += moved.amount[np.clip(moved.row, first, None) == t].sum()
         if wanted is not None:
             change = wanted - held
             for column in np.argsort(np.sign(change), kind="stable"):
@@ -113,8 +127,67 @@ def make_result(
         trimmed_notional=1234.5,
         stale_closes=7,
         simulation_seconds=0.25,
+        flows=moved,
         **series,
     )
+
+
+def make_flows(flows, timeline):
+    """What ``make_result`` calls flows as a result has them: transfers come at the close before, others at the open."""
+    rows, at, amounts, kinds = [], [], [], []
+    for row, amount, *kind in sorted(flows, key=lambda flow: flow[0]):
+        kinds.append(kind[0] if kind else "deposit" if amount > 0 else "withdrawal")
+        closes = kinds[-1] == "transfer" or row >= len(timeline)
+        at.append(timeline.available[row - 1] if closes else timeline.opens[row])
+        rows.append(row)
+        amounts.append(amount)
+    references = tuple(
+        f"daily {stamp}" if kind == "transfer" else f"r{i}"
+        for i, (kind, stamp) in enumerate(zip(kinds, at, strict=True))
+    )
+    return Flows(np.array(rows, np.int64), np.array(at, US), np.array(amounts, float), tuple(kinds), references)
+
+
+def make_master(*results, opening=0.0, flows=()):
+    """The master account of an allocator that made the transfers of ``results``; ``flows`` are (time, amount)."""
+    own = [(np.datetime64(at, "us"), amount, "deposit" if amount > 0 else "withdrawal", "m") for at, amount in flows]
+    sides = [
+        (at, -amount, kind, reference)
+        for result in results
+        for at, amount, kind, reference in zip(
+            result.flows.at, result.flows.amount, result.flows.kind, result.flows.reference, strict=True
+        )
+        if kind == "transfer"
+    ]
+    rows = sorted(own + sides, key=lambda flow: flow[0])
+    at, amounts, kinds, references = zip(*rows, strict=True) if rows else [()] * 4
+    moved = Flows(np.full(len(rows), -1), np.array(at, US), np.array(amounts, float), tuple(kinds), tuple(references))
+    return MasterResult(opening, moved, make_allocations(results, opening, moved))
+
+
+def make_allocations(results, opening, master_flows):
+    """An allocation for each time at which money was transferred."""
+    made = []
+    for at in np.unique(np.concatenate([r.flows.at[np.array(r.flows.kind) == "transfer"] for r in results])):
+        transfer = np.array(
+            [r.flows.amount[(r.flows.at == at) & (np.array(r.flows.kind) == "transfer")].sum() for r in results]
+        )
+        equity = np.array(
+            [r.equity[max(np.searchsorted(r.timeline.available[r.first :], at, "right") - 1, 0)] for r in results]
+        )
+        made.append(
+            AllocationResult(
+                run_id=f"daily {at}",
+                at=moment(at),
+                portfolios=tuple(r.portfolio_id for r in results),
+                equity=equity,
+                target=equity + transfer - 5.0,
+                transfer=transfer,
+                shortfall=np.full(len(results), 5.0),
+                master_cash=opening + float(master_flows.amount[master_flows.at <= at].sum()),
+            )
+        )
+    return tuple(made)
 
 
 def make_trades(rows):
@@ -143,6 +216,7 @@ def hold(result):
         net=worth,
         trades=make_trades([]),
         unfilled=(),
+        flows=Flows.none(),
     )
 
 
@@ -164,13 +238,19 @@ def make_run(*results, benchmark=True, **changes):
     return RunResult(**(values | changes))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def build_result():
     """``build_result(tickers, bars=…, …) -> PortfolioResult``."""
     return make_result
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def build_run():
     """``build_run(*results, benchmark=True, …) -> RunResult``."""
     return make_run
+
+
+@pytest.fixture(scope="session")
+def build_master():
+    """``build_master(*results, opening=0.0, flows=()) -> MasterResult`` of the transfers of ``results``."""
+    return make_master

@@ -37,3 +37,55 @@ def test_numbers_are_never_cut(build_run, build_result, width):
 
 def test_undefined_figures_are_dashes(build_run, build_result):
     assert "–" in printed(build_run(build_result(every=0)), 100)
+
+
+@pytest.fixture
+def with_flows(build_run, build_result, build_master):
+    """Two portfolios and a master account; money comes and goes, and is transferred."""
+    flows = [(20, 5e6), (50, -1e6), (100, 123456.78, "transfer")]
+    results = [build_result(flows=flows), build_result(portfolio_id="two", seed=3)]
+    return build_run(*results, master=build_master(*results, opening=9e6))
+
+
+@pytest.mark.parametrize("width", [40, 50, 60, 70, 80, 90, 100, 120])
+def test_numbers_are_never_cut_with_flows_either(with_flows, width):
+    table = printed(with_flows, width).split("Report:")[0]
+    assert "…" not in table
+    assert max(len(line.rstrip()) for line in table.splitlines()) <= width
+    final = summary(with_flows)["total"]["final_equity"]
+    assert f"{final:,.2f}" in table
+
+
+def test_money_that_came_is_told_from_what_was_made(with_flows, build_run, build_result):
+    lines = {line.split("  ")[0]: line for line in printed(with_flows, 120).splitlines()}
+    for name, amount in (
+        ("1", "+4,123,456.78"),
+        ("two", " 0.00"),
+        ("0 (master)", "−123,456.78"),
+        ("total", "+4,000,000.00"),
+    ):
+        assert amount in lines[name]
+    assert "8,876,543.22" in lines["0 (master)"]
+    assert "Money-weighted" in lines["Portfolio"]
+    plain = printed(build_run(build_result(), build_result(portfolio_id="two")), 120)
+    assert "Money" not in plain
+    assert "money" not in plain
+
+
+def test_the_summary_of_an_older_version_is_shown_too(build_run):
+    numbers = summary(build_run())
+    new = ("deposits", "withdrawals", "net_flows", "transfers", "profit", "money_weighted_return")
+    del numbers["master"]
+    for section in (numbers["total"], *numbers["portfolios"].values()):
+        for key in new:
+            del section[key]
+    out = io.StringIO()
+    show_run(numbers, Path("report.html"), Console(file=out, width=120))
+    assert f"{numbers['total']['final_equity']:,.2f}" in out.getvalue()
+
+
+def test_a_portfolio_with_a_master_has_a_total(build_run, build_result, build_master):
+    result = build_result(flows=[(10, 1e5, "transfer")])
+    text = printed(build_run(result, master=build_master(result, opening=1e6)), 100)
+    assert "total" in text
+    assert "0 (master)" in text

@@ -10,13 +10,14 @@ from decimal import Decimal
 import pytest
 from rich.console import Console
 
+from framework.books.entries import Adopt
 from framework.books.ledger import book
 from framework.books.lots import Lots, Mark
 from framework.books.valuation import value
 from framework.errors import DataError, UsageError
 from framework.report.live import Held, read_live_report
 from framework.report.live_view import document, show_live, write_live
-from tests.books.cases import D, ask, cash, fill, open_
+from tests.books.cases import D, ask, cash, fill, open_, transfer
 
 FIRST = date(2024, 1, 2)
 
@@ -85,6 +86,52 @@ def test_it_always_adds_up(books):
             assert sum(parts[:3]) - parts[3] == report.gained("notional")
 
 
+def test_what_came_and_went_is_told_and_weighs_the_return(books):
+    report = read_live_report(books, "1")
+    found = document(report)
+    assert [(flow["kind"], flow["amount"], flow["reference"]) for flow in found["flows"]] == [
+        ("deposit", "10000.000000", "c1"),
+        ("deposit", "1000.000000", "c2"),
+        ("withdrawal", "-500.000000", "c3"),
+    ]
+    assert [D(found[name]) for name in ("deposits", "withdrawals", "transfers", "adopted")] == [11000, 500, 0, 0]
+    # All three carry the time at which `cases.AT` says that they happened: two days before the last valuation.
+    assert found["money_weighted_return"] == pytest.approx((10711 / 10500) ** (365.25 / 2) - 1)
+    second = read_live_report(books, "1", FIRST + timedelta(days=1), FIRST + timedelta(days=1))
+    assert [flow.amount for flow in second.flows] == [1000]
+    assert second.money_weighted_return == pytest.approx((10996 / 11099) ** 365.25 - 1)
+
+
+def test_transfers_and_adopted_shares_are_flows(books):
+    at = datetime(2024, 1, 5, 21, tzinfo=UTC)
+    adopted = Adopt(portfolio_id="1", key="a", at=at, session=at.date(), ticker="AAPL", quantity=D(3), cost=D("90.5"),
+                    currency="USD")  # fmt: skip
+    book(books, [transfer("2500"), adopted], at)
+    value(books, "1", {"AAPL": Mark(D(121))}, Lots(), at, at)
+    report = read_live_report(books, "1", date(2024, 1, 5))
+    found = document(report)
+    assert [(flow.kind, flow.amount) for flow in report.flows] == [("transfer", -2500), ("adopt", D("271.5"))]
+    assert (D(found["transfers"]), D(found["adopted"])) == (D(-2500), D("271.5"))
+    for first in range(4):
+        part = read_live_report(books, "1", FIRST + timedelta(days=first))
+        assert sum(flow.amount for flow in part.flows) == part.money_in - part.money_out
+    assert report.index == pytest.approx([(10711 - 2500 + 3 * 121) / (10711 - 2500 + 271.5)])
+
+
+def test_money_that_moves_inside_a_day_cuts_its_return(books):
+    """From 10,711 to 10,711 + 6 on the old money; then 100,000 come, and the fall that follows is of all of it."""
+    lots = Lots()
+    for hour, close, amount in ((15, "122", "100000"), (20, "60", None)):
+        at = datetime(2024, 1, 5, hour, tzinfo=UTC)
+        value(books, "1", {"AAPL": Mark(D(close))}, lots, at, at)
+        if amount:
+            book(books, [cash(amount, key="c9", at=at)], at + timedelta(minutes=1))
+    report = read_live_report(books, "1", date(2024, 1, 5))
+    noon, evening = 9985 + 6 * 122, 9985 + 6 * 60 + 100000
+    assert report.index[1] == pytest.approx(noon / 10711 * evening / (noon + 100000))
+    assert report.drawdown[1] == pytest.approx(report.index[1] - 1)
+
+
 def test_several_valuations_of_a_day_make_one_return(books):
     lots = Lots()
     for minute, close in ((1, "80"), (2, "130")):
@@ -141,6 +188,8 @@ def test_on_a_terminal(books):
         show_live(read_live_report(books, "1"), console)
     shown = captured.get()
     assert "Portfolio 1: paper, broker paper, account ACCOUNT; 2024-01-02 to 2024-01-04, 3 valuations" in shown
+    assert "2024-01-02 15:30 withdrawal c3 −500.00" in " ".join(shown.split())
+    assert "Money-weighted return a year" in shown
     for line in ("Money in 11,000.00", "Profit 211.00", "Equity at the end 10,711.00", "AAPL 6 121.00 726.00"):
         assert line in " ".join(shown.split())
 
@@ -157,3 +206,10 @@ def test_as_files(books, tmp_path):
     assert Decimal(equity[-1]["equity"]) == D("10711")
     with (tmp_path / "out" / "trades.csv").open() as file:
         assert [row["side"] for row in csv.DictReader(file)] == ["BUY", "SELL"]
+    with (tmp_path / "out" / "flows.csv").open() as file:
+        flows = list(csv.DictReader(file))
+    assert [(row["portfolio_id"], row["kind"], float(row["amount"])) for row in flows] == [
+        ("1", "deposit", 10000.0),
+        ("1", "deposit", 1000.0),
+        ("1", "withdrawal", -500.0),
+    ]

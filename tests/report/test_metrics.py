@@ -268,3 +268,86 @@ def test_every_figure_is_annualised_with_the_number_given(r, per_year):
 def test_turnover_of_another_calendar():
     equity = np.array([100.0, 300.0])
     assert metrics.turnover(400.0, equity, 26, 52) == pytest.approx(4.0)
+
+
+def test_an_account_that_gets_its_money_later_begins_then():
+    values = np.array([0.0, 0.0, 110.0, 99.0])
+    r = metrics.period_returns(values, 0.0, np.array([0.0, 0.0, 100.0, 0.0]))
+    assert r == pytest.approx([0.0, 0.0, 0.1, -0.1])
+    assert metrics.period_returns(values, 0.0).tolist() == [0.0] * 4
+
+
+@pytest.mark.parametrize("ruined", [0.0, -20.0])
+def test_new_money_revives_an_account_that_was_wiped_out(ruined):
+    values = np.array([50.0, ruined, ruined, ruined + 110.0, ruined + 121.0])
+    flows = np.array([0.0, 0.0, 0.0, 100.0, 0.0])
+    r = metrics.period_returns(values, 100.0, flows)
+    wanted = [-0.5, ruined / 50 - 1, 0.0, values[3] / (ruined + 100) - 1, values[4] / values[3] - 1]
+    assert r == pytest.approx(wanted)
+    assert metrics.total_return(r) == pytest.approx(ruined / 100 - 1)
+    assert metrics.return_index(r)[1:] == pytest.approx([ruined / 100] * 4)
+
+
+def test_money_that_does_not_cover_the_debt_revives_nothing():
+    r = metrics.period_returns(np.array([-50.0, -20.0, 40.0, 30.0]), 100.0, np.array([0.0, 30.0, 0.0, 0.0]))
+    assert r.tolist() == [-1.5, 0.0, 0.0, 0.0]
+
+
+def test_an_account_that_was_emptied_waits_for_money():
+    r = metrics.period_returns(np.array([0.0, 0.0, 55.0]), 100.0, np.array([-100.0, 0.0, 50.0]))
+    assert r == pytest.approx([0.0, 0.0, 0.1])
+
+
+money: st.SearchStrategy[Any] = st.lists(
+    st.tuples(st.sampled_from([-5.0, 0.0, 1.0, 40.0, 90.0, 130.0]), st.sampled_from([0.0, 0.0, 0.0, 50.0, -40.0])),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(st.sampled_from([0.0, 100.0]), money)
+@settings(max_examples=300, deadline=None)
+def test_returns_with_flows_are_those_of_a_loop(opening, rows):
+    wanted, before, lost = [], opening, False
+    for value, flow in rows:
+        base = before + flow
+        if base > 0 and flow > 0:
+            lost = False
+        wanted.append(value / base - 1 if base > 0 and not lost else 0.0)
+        lost = lost or value <= 0
+        before = value
+    values, flows = (np.array(column) for column in zip(*rows, strict=True))
+    assert metrics.period_returns(values, opening, flows).tolist() == wanted
+
+
+def test_a_session_with_flows_inside_is_measured_in_parts():
+    """10 % on 100, then 900 come, then 10 % are lost on 1010: nearly nothing in all, whatever the money says."""
+    values, flows = np.array([110.0, 1010.0, 909.0, 1000.0]), np.array([0.0, 900.0, 0.0, 0.0])
+    r = metrics.session_returns(values, 100.0, flows, np.array([2, 3]))
+    assert r == pytest.approx([1.1 * 0.9 - 1, 1000 / 909 - 1])
+
+
+@given(st.data(), st.integers(1, 30))
+@settings(max_examples=100, deadline=None)
+def test_sessions_chain_the_returns_of_their_bars(data, size):
+    draw = lambda low, high: np.array(data.draw(st.lists(st.floats(low, high), min_size=size, max_size=size)))  # noqa: E731
+    values, flows = draw(50.0, 150.0), draw(-20.0, 40.0) * (draw(0.0, 1.0) > 0.6)
+    ends = np.flatnonzero(draw(0.0, 1.0) > 0.5)
+    ends = np.union1d(ends, [size - 1])
+    whole = metrics.period_returns(values, 100.0, flows)
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    wanted = np.multiply.reduceat(1 + whole, starts) - 1
+    assert metrics.session_returns(values, 100.0, flows, ends) == pytest.approx(wanted, abs=1e-12)
+    still = metrics.session_returns(values, 100.0, np.zeros(size), ends)
+    assert still.tolist() == metrics.period_returns(values[ends], 100.0).tolist()
+
+
+@given(returns, st.floats(-50.0, 1000.0))
+@settings(max_examples=60, deadline=None)
+def test_money_in_a_benchmark_earns_its_returns(r, flow):
+    flows = np.zeros(len(r))
+    flows[len(r) // 2] = flow
+    worth = metrics.invested(r, 100.0, flows)
+    if (worth > 0).all():
+        assert metrics.period_returns(worth, 100.0, flows) == pytest.approx(r, abs=1e-9)
+    assert metrics.invested(r, 100.0, np.zeros(len(r))) == pytest.approx(100.0 * metrics.return_index(r))

@@ -9,7 +9,8 @@ from framework.report.summary import finite, summary
 KEYS = """
 start end bars trades initial_equity final_equity total_return cagr volatility sharpe sortino max_drawdown calmar
 turnover fees exposure prices fill trimmed_fills trimmed_notional stale_closes unfilled engine_seconds load_seconds
-rows_per_second sessions_per_year
+rows_per_second sessions_per_year money_weighted_return deposits withdrawals net_flows transfers flows_after_end profit
+allocations benchmark
 """
 
 
@@ -23,6 +24,7 @@ def test_has_what_was_promised_in_a_fixed_order(build_run, build_result):
     assert numbers["prices"] == numbers["total"]["prices"] == "adjusted"
     assert numbers["fingerprint"].startswith("sha256:")
     assert numbers["config"]["name"] == "demo"
+    assert numbers["master"] is None
 
 
 def test_figures_agree_with_the_result(build_run, build_result):
@@ -36,6 +38,19 @@ def test_figures_agree_with_the_result(build_run, build_result):
     assert section["rows_per_second"] == pytest.approx(300 * 3 / 0.25)
     assert (section["start"], section["bars"]) == ("2005-01-03", 300)
     assert (section["trimmed_fills"], section["stale_closes"]) == (3, 7)
+
+
+def test_without_flows_nothing_came_and_profit_is_the_change(build_run, build_result):
+    result = build_result()
+    section = summary(build_run(result))["total"]
+    assert [section[name] for name in ("deposits", "withdrawals", "net_flows", "transfers", "flows_after_end")] == [
+        0
+    ] * 5
+    assert section["profit"] == pytest.approx(result.equity[-1] - 1e6, abs=1e-6)
+    assert section["allocations"] is None
+    timeline = result.timeline
+    years = (timeline.available[-1] - timeline.opens[0]) / np.timedelta64(1, "D") / 365.25
+    assert section["money_weighted_return"] == pytest.approx((result.equity[-1] / 1e6) ** (1 / years) - 1)
 
 
 @pytest.mark.parametrize(

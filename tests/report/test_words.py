@@ -73,3 +73,53 @@ def test_a_rise_without_a_fall_is_said(build_run, build_result):
     result = build_result()
     rising = replace(result, equity=np.linspace(1e6, 2e6, result.bars))
     assert "never below an earlier high" in told(build_run(rising))
+
+
+HEADLINES = {
+    "1,000,000 USD and a deposit of 5,000 became": [(10, 5000.0)],
+    "1,000,000 USD and 2 deposits of together 7,000 became": [(10, 5000.0), (20, 2000.0)],
+    "1,000,000 USD, less a withdrawal of 5,000, became": [(10, -5000.0)],
+    "1,000,000 USD and a deposit of 9,000, less 2 withdrawals of together 7,000, became": [
+        (10, -5000.0),
+        (20, -2000.0),
+        (30, 9000.0),
+    ],
+    "1,000,000 USD, a deposit of 9,000 and 3,000 from the master account became": [
+        (10, 5000.0, "transfer"),
+        (20, -2000.0, "transfer"),
+        (30, 9000.0),
+    ],
+    "1,000,000 USD, less 4,000 to the master account, became": [(10, -4000.0, "transfer")],
+    "1,000,000 USD became": [(10, -4000.0, "transfer"), (11, 4000.0, "transfer")],
+}
+
+
+@pytest.mark.parametrize(("sentence", "flows"), HEADLINES.items(), ids=range(len(HEADLINES)))
+def test_the_headline_tells_what_was_put_in(build_run, build_result, sentence, flows):
+    account = accounts(build_run(build_result(bars=500, flows=flows))).portfolios[0]
+    text = words.headline(account)
+    assert text.startswith(f"{sentence} {words.number(account.curve.equity[-1], 0)}: ")
+    figures = account.curve.figures
+    assert f": {words.percent(figures.total_return, signed=True)} time-weighted, " in text
+    assert text.endswith(f", {words.percent(account.money_weighted_return)} a year money-weighted.")
+
+
+def test_a_short_time_has_no_rate_a_year_in_its_headline(build_run, build_result):
+    text = words.headline(accounts(build_run(build_result(bars=100, flows=[(10, 5000.0)]))).total)
+    assert text.endswith("% time-weighted.")
+
+
+def test_a_portfolio_that_began_with_nothing_has_its_currency_behind(build_run, build_result):
+    account = accounts(build_run(build_result(bars=100, cash=0.0, flows=[(10, 5e6), (20, 2e6)]))).portfolios[0]
+    final = words.number(account.curve.equity[-1], 0)
+    assert words.headline(account).startswith(f"2 deposits of together 7,000,000 became {final} USD: ")
+
+
+def test_what_trading_cost_is_part_of_what_was_made_not_of_what_was_put_in(build_run, build_result):
+    result = build_result(flows=[(10, 5e6)])
+    account = accounts(build_run(result)).total
+    costs = account.fees + float(np.sum(result.trades.quantity * (result.trades.price - result.trades.arrival_price)))
+    share = costs / (result.equity[-1] - 6e6 + costs)
+    text = told(build_run(result))
+    assert (f", {words.percent(share)} of what it made before them" in text) == (0 < share < 1)
+    assert f"Trading cost {words.number(costs, 0)} USD" in text

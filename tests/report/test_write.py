@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 
 from framework.errors import ConfigError, EngineError, UsageError
-from framework.report.csv_set import TABLES
+from framework.report.csv_set import RUN_TABLES, TABLES
 from framework.report.files import claim_folder
 from framework.report.write import write_run
 
-FILES = {*TABLES, "summary.json", "report.html", ".portfolio-engine"}
+FILES = {*TABLES, *RUN_TABLES, "summary.json", "report.html", ".portfolio-engine"}
 
 
 def names(folder):
@@ -35,11 +35,20 @@ def test_the_total_of_one_portfolio_is_its_own(tmp_path, build_run):
         assert (tmp_path / name).read_bytes() == (tmp_path / "1" / name).read_bytes()
 
 
+def test_beside_a_master_account_one_portfolio_is_not_the_total(tmp_path, build_run, build_result, build_master):
+    result = build_result(flows=[(10, 2e5, "transfer")])
+    write_run(build_run(result, master=build_master(result, opening=3e5)), tmp_path)
+    assert names(tmp_path) == FILES | {"1"}
+    assert (tmp_path / "equity.csv").read_bytes() != (tmp_path / "1" / "equity.csv").read_bytes()
+    total = json.loads((tmp_path / "summary.json").read_text())["total"]
+    assert (total["initial_equity"], total["net_flows"]) == (1.3e6, 0.0)
+
+
 def test_reports_progress_file_by_file(tmp_path, build_run):
     seen = []
     write_run(build_run(), tmp_path, lambda path, done, total: seen.append((path, done, total)))
-    assert [done for _, done, _ in seen] == list(range(18))
-    assert seen[0] == ("1/equity.csv", 0, 18)
+    assert [done for _, done, _ in seen] == list(range(21))
+    assert seen[0] == ("1/equity.csv", 0, 21)
     assert seen[-1][0] == "summary.json"
 
 
@@ -64,7 +73,9 @@ def test_a_file_in_the_way_is_refused(tmp_path, build_run):
         write_run(build_run(), tmp_path / "out")
 
 
-@pytest.mark.parametrize("name", ["", "..", "a/b", "a\\b", "/etc", "equity.csv", "a\nb", " x", "x" * 300, "c:"])
+@pytest.mark.parametrize(
+    "name", ["", "..", "a/b", "a\\b", "/etc", "equity.csv", "allocations.csv", "a\nb", " x", "x" * 300, "c:"]
+)
 def test_an_id_that_cannot_name_a_folder_is_refused(tmp_path, build_run, build_result, name):
     with pytest.raises(ConfigError, match="can't name the folder"):
         write_run(build_run(build_result(portfolio_id=name)), tmp_path / "out")
@@ -90,10 +101,13 @@ def test_what_the_disk_refuses_is_an_error_of_ours(tmp_path, build_run, monkeypa
         write_run(build_run(), tmp_path)
 
 
-def test_csv_files_are_the_same_in_two_runs(tmp_path, build_run, build_result):
+@pytest.mark.parametrize("flows", [[], [(3, 1e5), (50, 2e4, "transfer"), (51, -1e4), (300, 5.0, "transfer")]])
+def test_csv_files_are_the_same_in_two_runs(tmp_path, build_run, build_result, build_master, flows):
     for name, seconds in (("a", 0.25), ("b", 9.0)):
-        results = (build_result(gaps=0.1), build_result(("X", "AAPL"), portfolio_id="2", seed=8))
-        write_run(build_run(*(replace(result, simulation_seconds=seconds) for result in results)), tmp_path / name)
+        results = [build_result(gaps=0.1, flows=flows), build_result(("X", "AAPL"), portfolio_id="2", seed=8)]
+        master = build_master(*results) if flows else None
+        timed = (replace(result, simulation_seconds=seconds) for result in results)
+        write_run(build_run(*timed, master=master), tmp_path / name)
     for path in sorted((tmp_path / "a").rglob("*.csv")):
         assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
 

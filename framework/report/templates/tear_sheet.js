@@ -33,8 +33,9 @@
   const colours = () => {
     const style = getComputedStyle(root);
     const read = (name) => style.getPropertyValue("--" + name).trim();
-    return Object.fromEntries(["paper", "ink", "quiet", "line", "accent", "other", "third", "gain", "loss"]
-      .map((name) => [name, read(name)]));
+    const names = ["paper", "ink", "quiet", "line", "accent", "other", "third", "gain", "loss"];
+    return { ...Object.fromEntries(names.map((name) => [name, read(name)])),
+      parts: [0, 1, 2, 3, 4, 5, 6, 7].map((number) => read(`part-${number}`)) };
   };
 
   const faded = (colour, share) => {
@@ -62,16 +63,52 @@
     type: "scatter", mode: "lines", x, y, name, line: { color: colour, width: 1.6 }, connectgaps: false, ...more,
   });
 
+  // Triangles where deposits (up) and withdrawals (down) came: on the curve, or, if many, beside it on that of the money.
+  const marks = (account, colour) => [["Money in", 1, "triangle-up"], ["Money out", -1, "triangle-down"]]
+    .map(([name, sign, symbol]) => {
+      const { place, amount } = account.marks;
+      const own = place.map((row, i) => [row, amount[i]]).filter(([, value]) => value * sign > 0);
+      const many = place.length > 40;
+      const on = many ? account.put_in : account.equity;
+      return {
+        type: "scatter", mode: "markers", name, x: own.map(([row]) => account.time[row]), y: own.map(([row]) => on[row]),
+        customdata: own.map(([, value]) => Math.abs(value)), hovertemplate: "%{customdata:,.0f}",
+        marker: { symbol, size: many ? 6 : 9, color: sign > 0 ? colour.gain : colour.loss, line: { color: colour.paper, width: 1 } },
+      };
+    }).filter((trace) => trace.x.length);
+
   const charts = {
     equity(account, colour, state) {
       const format = { hovertemplate: "%{y:,.0f}" };
       const traces = [line(account.time, account.equity, account.name, colour.accent, format)];
+      if (account.put_in) {
+        const style = { ...format, line: { color: colour.third, width: 1.2, shape: "hv", dash: "dot" } };
+        traces.unshift(line(account.time, account.put_in, "Money put in", colour.third, style));
+      }
       if (account.benchmark) {
         const style = { ...format, line: { color: colour.other, width: 1.2 } };
         traces.unshift(line(account.time, account.benchmark, "Benchmark", colour.other, style));
       }
+      traces.push(...marks(account, colour));
       const y = { type: state.scale, tickformat: state.scale === "log" ? ".3s" : ",.0f", nticks: 7 };
-      return [traces, layout(colour, y, { showlegend: traces.length > 1 })];
+      const result = layout(colour, y, { showlegend: traces.length > 1 });
+      // Marks would widen the axis beyond the curve.
+      if (account.marks.place.length && account.time.length > 1) result.xaxis.range = [account.time[0], account.time.at(-1)];
+      return [traces, result];
+    },
+    parts(account, colour, state) {
+      const share = state.parts === "share";
+      // A stack of values of which some are below zero would show sums that nobody has.
+      const stacked = account.parts.every((part) => part.values.every((value) => value == null || value >= 0));
+      const own = account.equity;
+      const traces = account.parts.map((part, i) => {
+        const tone = part.is_cash ? colour.other : colour.parts[i % colour.parts.length];
+        const values = share ? part.values.map((value, t) => own[t] > 0 ? value / own[t] : null) : part.values;
+        const style = { hovertemplate: share ? "%{y:.1%}" : "%{y:,.0f}", line: { color: tone, width: 1 } };
+        if (stacked) Object.assign(style, { stackgroup: "parts", fillcolor: faded(tone, 0.55) });
+        return line(account.time, values, part.name, tone, style);
+      });
+      return [traces, layout(colour, { tickformat: share ? ".0%" : ",.0f", nticks: 6, rangemode: "tozero" }, { showlegend: true })];
     },
     drawdown(account, colour) {
       const format = { hovertemplate: "%{y:.1%}" };
@@ -113,7 +150,7 @@
     },
   };
 
-  const states = data.accounts.map(() => ({ scale: "linear", rolling: "sharpe", drawn: false }));
+  const states = data.accounts.map(() => ({ scale: "linear", rolling: "sharpe", parts: "value", drawn: false }));
 
   const draw = (section, only) => {
     const number = Number(section.dataset.account);
@@ -143,7 +180,7 @@
         button.addEventListener("click", () => {
           buttons.forEach((other) => other.setAttribute("aria-pressed", String(other === button)));
           states[number][name] = button.dataset.value;
-          draw(section, name === "scale" ? "equity" : "rolling");
+          draw(section, name === "scale" ? "equity" : name);
         });
       }
     }
