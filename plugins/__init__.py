@@ -2,6 +2,12 @@
 
 #: The modules of this package that hold plugins, relative to it; each is imported on its own.
 PLUGIN_MODULES = (
+    ".allocators.daily",
+    ".allocators.drawdown_scaled",
+    ".allocators.equal",
+    ".allocators.inverse_volatility",
+    ".allocators.risk_parity",
+    ".allocators.skfolio_optimizer",
     ".brokers.costs",
     ".brokers.paper",
     ".brokers.simulated",

@@ -193,6 +193,25 @@ def test_a_plugin_is_shown_with_its_parameters(engine: Engine) -> None:
     assert (names["fast"], names["slow"]) == ("20", "50")
 
 
+@pytest.mark.parametrize(
+    ("name", "first", "parameters"),
+    [
+        ("daily", "Brings each listed portfolio back to a fixed weight.", ["weights: dict[str, float ≥ 0], required"]),
+        ("equal", "Gives each portfolio the same", ["only: tuple[str, ...], default ()"]),
+        ("risk_parity", "Each portfolio contributes the same to the variance of all together", [
+            "only: tuple[str, ...], default ()", "lookback: int ≥ 2, default 60", "minimum: int ≥ 2, default 20",
+            "shrinkage: float ≥ 0 ≤ 1, default 0.1", "budgets: dict[str, float > 0], default {}",
+        ]),
+    ],
+)  # fmt: skip
+def test_an_allocator_is_shown_with_its_parameters(
+    engine: Engine, name: str, first: str, parameters: list[str]
+) -> None:
+    lines = engine("plugins", "show", "allocator", name).stdout.splitlines()
+    assert lines[0].startswith(f"allocator {name}: {first}")
+    assert [line.strip() for line in lines[2:]] == parameters
+
+
 # --- start-up ------------------------------------------------------------------------------------------------------
 
 
