@@ -14,10 +14,9 @@ from framework import AllocationState, Allocator, ConfigError, Floats, Ge
 Mask = NDArray[np.bool_]
 #: Weights may add up to this much over 1; less is float noise.
 NOISE = 1e-9
-#: A volatility below this fraction of the largest return is none: it is what rounding leaves of a constant return.
-STILL = 1e-12
-#: A volatility below this is none, whatever the returns: squares of such numbers are lost.
-TINY = 1e-24
+#: A volatility per session up to this is none. Books are kept to 1e-6, and the returns of a portfolio that stands still
+#: swing by what that leaves of them; dividing by it would give it everything.
+STILL = 1e-9
 
 
 class Listed(Allocator):
@@ -154,9 +153,7 @@ def deviations(returns: Floats) -> Floats:
 
 def moves(returns: Floats) -> Mask:
     """Which columns have a volatility at all, ``(N,)``."""
-    largest = np.maximum.reduce(np.abs(np.where(np.isnan(returns), 0.0, returns)), axis=0, initial=0.0)
-    moving: Mask = deviations(returns) > np.maximum(STILL * largest, TINY)
-    return moving
+    return np.asarray(deviations(returns) > STILL)
 
 
 def known_alone(returns: Floats, minimum: int) -> Mask:

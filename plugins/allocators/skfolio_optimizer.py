@@ -18,7 +18,7 @@ from framework import AllocationError, AllocationState, Allocator, ConfigError, 
 from . import _shared
 
 #: Where skfolio's estimators are.
-MODULES = ("optimization", "prior", "moments", "distance", "cluster", "uncertainty_set")
+MODULES = ("optimization", "prior", "moments", "distance", "cluster", "seriation", "uncertainty_set")
 MEASURES = ("RiskMeasure", "ExtraRiskMeasure", "RatioMeasure", "PerfMeasure")
 #: Estimators that cannot be used, and why.
 UNFIT = {
