@@ -59,7 +59,7 @@ def check_portfolio(connection: Connection, identity: Identity) -> None:
         BookingError: the portfolio is not open.
         PortfolioMismatch: names each difference, both sides.
     """
-    found = _read(connection, [identity.portfolio_id])
+    found = read_identities(connection, [identity.portfolio_id])
     if not found:
         raise BookingError(
             f"there is no portfolio {identity.portfolio_id!r} in the books; open it first (engine portfolio open)"
@@ -76,9 +76,10 @@ def check_portfolio(connection: Connection, identity: Identity) -> None:
 def portfolios(pool: Pool, portfolio_ids: Iterable[str] | None = None) -> tuple[Identity, ...]:
     """The open portfolios (all, or those of these ids that are open), in order of id."""
     with pool.connection() as connection:
-        return _read(connection, portfolio_ids)
+        return read_identities(connection, portfolio_ids)
 
 
-def _read(connection: Connection, portfolio_ids: Iterable[str] | None) -> tuple[Identity, ...]:
+def read_identities(connection: Connection, portfolio_ids: Iterable[str] | None) -> tuple[Identity, ...]:
+    """As :func:`portfolios`, on the caller's connection."""
     asked = None if portfolio_ids is None else sorted(portfolio_ids)
     return tuple(Identity(*row) for row in fetch_all(connection, "portfolios", {"portfolio_ids": asked}))
