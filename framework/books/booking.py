@@ -180,10 +180,14 @@ class Booking:
         if account.cash - account.reserved < 0:
             what = "transfer" if isinstance(entry, Transfer) else "withdrawal"
             before = account.cash + row.notional
+            taken, cash, reserved, free = (
+                f"{value.normalize():f}"
+                for value in (row.notional, before, account.reserved, before - account.reserved)
+            )
             raise InsufficientCash(
-                f"the {what} {entry.key!r} takes {row.notional:f} {account.base_currency} from portfolio "
-                f"{entry.portfolio_id!r}, whose free cash is {before - account.reserved:f} (cash {before:f}, of which "
-                f"{account.reserved:f} is reserved by open buys); take less, or free cash first. Nothing was booked."
+                f"the {what} {entry.key!r} takes {taken} {account.base_currency} from portfolio "
+                f"{entry.portfolio_id!r}, whose free cash is {free} (cash {cash}, of which {reserved} is reserved by "
+                "open buys); take less, or free cash first. Nothing was booked."
             )
 
 

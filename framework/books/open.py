@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from shlex import quote
 from typing import Literal
 
 from framework.books import checks
 from framework.db.pool import Pool
 from framework.db.queries import execute, fetch_all
 from framework.db.types import Connection
-from framework.errors import BookingError, PortfolioMismatch
+from framework.errors import BookingError, PortfolioMismatch, UsageError
+
+#: The portfolio that money comes to first, and from which the others get theirs.
+MASTER = "0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,36 @@ def portfolios(pool: Pool, portfolio_ids: Iterable[str] | None = None) -> tuple[
     """The open portfolios (all, or those of these ids that are open), in order of id."""
     with pool.connection() as connection:
         return read_identities(connection, portfolio_ids)
+
+
+def require_open(connection: Connection, portfolio_ids: Iterable[str]) -> dict[str, Identity]:
+    """Those portfolios, by id; refuses ids that are not in the books, as a person types them.
+
+    Raises:
+        UsageError: names the first, the nearest that is open, and what to type.
+    """
+    asked = list(portfolio_ids)
+    known = {identity.portfolio_id: identity for identity in read_identities(connection, None)}
+    missing = next((portfolio_id for portfolio_id in asked if portfolio_id not in known), None)
+    if missing is None:
+        return {portfolio_id: known[portfolio_id] for portfolio_id in asked}
+    near = difflib.get_close_matches(missing, known, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near and missing != MASTER else ""
+    there = f"open are: {', '.join(known)}" if known else "none is open"
+    like = next((known[portfolio_id] for portfolio_id in (*asked, *known) if portfolio_id in known), None)
+    raise UsageError(
+        f"there is no portfolio {missing!r} in the books{hint} ({there}); to open it, type: "
+        f"{how_to_open(missing, like)}"
+    )
+
+
+def how_to_open(portfolio_id: str, like: Identity | None = None) -> str:
+    """The command that opens a portfolio; with ``like``, one that can give money to that portfolio and get it."""
+    whose = "--mode paper --broker paper --account " + ("master" if portfolio_id == MASTER else "A")
+    if like is not None and like.mode == "live":
+        whose = f"--mode live --broker {quote(like.broker)} --account {quote(like.account)}"
+    currency = f" --currency {like.base_currency}" if like is not None and like.base_currency != "USD" else ""
+    return f"engine portfolio open {quote(portfolio_id)} {whose}{currency}"
 
 
 def read_identities(connection: Connection, portfolio_ids: Iterable[str] | None) -> tuple[Identity, ...]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from framework.books.booking import Account
+from framework.books.open import how_to_open
 from framework.books.rows import COLUMNS, TradeRow
 from framework.db.failures import translated
 from framework.db.queries import Row, fetch_all, sql
@@ -115,7 +116,7 @@ def _require_open(asked: Sequence[str], found: Iterable[str]) -> None:
     missing = sorted(set(asked) - set(found))
     if missing:
         raise BookingError(
-            f"there is no portfolio {missing[0]!r} in the books; open it first (engine portfolio open). "
+            f"there is no portfolio {missing[0]!r} in the books; open it first ({how_to_open(missing[0])}). "
             "Nothing was booked."
         )
 
