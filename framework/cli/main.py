@@ -42,6 +42,7 @@ COMMANDS = {
     "resume": Command("framework.cli.operate:resume", "Let a halted portfolio, or all, trade again."),
     "liquidate": Command("framework.cli.operate:liquidate", "Halt a portfolio and sell what it holds."),
     "portfolio": Command("framework.cli.portfolio:portfolio_app", "Portfolios: open, list."),
+    "capital": Command("framework.cli.capital:capital_app", "Capital: add, withdraw, transfer, balance, history."),
     "report": Command("framework.cli.report:report", "A portfolio from its live books, or a backtest's summary again."),
     "audit": Command("framework.cli.audit:audit", "Prove the books by replay; name the first wrong row."),
     "data": Command("framework.cli.data:data_app", "Market data: backfill, ingest, coverage, verify."),
