@@ -232,6 +232,15 @@ def test_what_open_buys_have_spoken_for_is_not_free(master, make):
     assert (first.cash, first.reserved, first.free) == (D("600.5"), D("600.5"), 0)
 
 
+def test_what_a_broker_filled_too_much_is_not_free(master):
+    """An order for 1 of which 3 came has nothing left to come; it does not give anything back either."""
+    open_buy(master, "0", "o1", 1, 100)
+    ask(master, "UPDATE orders SET filled = 3", fetch=False)
+    assert balances(master, ["0"])[0].reserved == 0
+    with pytest.raises(InsufficientCash, match=r"free cash is 1000 \(cash 1000, of which 0 is"):
+        move(master, withdrawal("1000.01"))
+
+
 def test_no_more_than_is_there_in_another_currency(master):
     with pytest.raises(InsufficientCash, match=r"takes 1000\.1 USD from portfolio '0', whose free cash is 1000 "):
         move(master, withdrawal("909.181818", "fx", currency="EUR", fx_rate=D("1.1")))
