@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from shlex import quote
 from typing import Literal
@@ -91,15 +91,20 @@ def require_open(connection: Connection, portfolio_ids: Iterable[str]) -> dict[s
         UsageError: names the first, the nearest that is open, and what to type.
     """
     asked = list(portfolio_ids)
-    known = {identity.portfolio_id: identity for identity in read_identities(connection, None)}
-    missing = next((portfolio_id for portfolio_id in asked if portfolio_id not in known), None)
-    if missing is None:
-        return {portfolio_id: known[portfolio_id] for portfolio_id in asked}
-    near = difflib.get_close_matches(missing, known, n=1, cutoff=0.5)
+    found = {identity.portfolio_id: identity for identity in read_identities(connection, asked)}
+    missing = next((portfolio_id for portfolio_id in asked if portfolio_id not in found), None)
+    if missing is not None:
+        raise UsageError(_not_open(missing, asked, read_identities(connection, None)))
+    return found
+
+
+def _not_open(missing: str, asked: Sequence[str], known: Sequence[Identity]) -> str:
+    ids = [identity.portfolio_id for identity in known]
+    near = difflib.get_close_matches(missing, ids, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near and missing != MASTER else ""
-    there = f"open are: {', '.join(known)}" if known else "none is open"
-    like = next((known[portfolio_id] for portfolio_id in (*asked, *known) if portfolio_id in known), None)
-    raise UsageError(
+    there = f"open are: {', '.join(ids)}" if ids else "none is open"
+    like = next((each for each in known if each.portfolio_id in asked), known[0] if known else None)
+    return (
         f"there is no portfolio {missing!r} in the books{hint} ({there}); to open it, type: "
         f"{how_to_open(missing, like)}"
     )
