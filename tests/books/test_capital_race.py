@@ -99,9 +99,10 @@ def an_act(made: History, ids: list[str], reference: str, draw: random.Random) -
     free = made.cash[gives] - reserved
     most = max(free, MICRO)
     amount = draw.choice([most, most + MICRO, (most / 2).quantize(MICRO) + MICRO, made.cash[gives], MICRO, most])
-    more: dict[str, Any] = {"to_portfolio_id": gets} if kind == "transfer" else {}
-    kind = "withdrawal" if kind == "fill" else kind
-    return Capital(kind=kind, portfolio_id=gives, amount=amount, reference=reference, **more)
+    more: dict[str, Any] = {"kind": "withdrawal" if kind == "fill" else kind}
+    if kind == "transfer":
+        more["to_portfolio_id"] = gets
+    return Capital(portfolio_id=gives, amount=amount, reference=reference, **more)
 
 
 def repeat(made: History, draw: random.Random) -> None:
@@ -197,7 +198,7 @@ def check(pool: Pool, histories: list[History]) -> None:
 
 def check_one(history: History, rows: list[tuple]) -> None:
     keys = Counter(row[7].partition("#")[0] for row in rows)
-    expected = sum(history.cash.values())
+    expected = sum(history.cash.values(), ZERO)
     for reference in {name_of(each) for each in history.acts}:
         told = [word for each, word in zip(history.acts, history.told, strict=True) if name_of(each) == reference]
         booked = [each for each, word in zip(history.acts, history.told, strict=True)
