@@ -10,6 +10,7 @@ from typing import Any
 
 from framework.books import checks, rows
 from framework.books.entries import Adjustment, Adopt, CashMovement, Correction, Entry, Fill, Rename, Split, Transfer
+from framework.books.open import Identity
 from framework.books.rows import TradeRow
 from framework.errors import BookingError, IdempotencyConflict, InsufficientCash
 
@@ -88,10 +89,12 @@ class Booking:
     Args:
         accounts: by portfolio id, as read under the lock.
         known: rows that hold a key which some entry looks for, with their ids; grows with every entry.
+        owners: whose books the portfolios of a transfer are, by id; without transfers nobody asks.
     """
 
     accounts: dict[str, Account]
     known: dict[str, tuple[int | None, TradeRow]]
+    owners: Mapping[str, Identity] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     made: list[Made] = field(default_factory=list)
 
@@ -106,6 +109,8 @@ class Booking:
         Raises:
             IdempotencyConflict, InsufficientCash, BookingError: see :func:`framework.books.ledger.book`.
         """
+        if isinstance(entry, Transfer):
+            _require_same_money(entry, self.owners[entry.portfolio_id], self.owners[entry.to_portfolio_id])
         dated = self._rows(entry)
         keys = tuple(row.execution_id for row, _ in dated)
         already = self._already(dated)
@@ -115,7 +120,7 @@ class Booking:
         for row, session in dated:
             self._apply(row, session)
         if isinstance(entry, Transfer) or (isinstance(entry, CashMovement) and entry.kind == "withdrawal"):
-            self._require_cash(entry)
+            self._require_cash(entry, dated[0][0])
 
     def id_of(self, key: str, inserted: Mapping[str, int]) -> int:
         """The id of the row with this key, of before or inserted now."""
@@ -169,15 +174,20 @@ class Booking:
         self.steps.append(Step(row, session, booked_at, account.base_currency, balance, held))
         self.known[row.execution_id] = (None, row)
 
-    def _require_cash(self, entry: Transfer | CashMovement) -> None:
+    def _require_cash(self, entry: Transfer | CashMovement, row: TradeRow) -> None:
+        """Refuse an intent, whose row is applied, where it took more than was free."""
         account = self.accounts[entry.portfolio_id]
-        free = account.cash - account.reserved
-        if free < 0:
+        if account.cash - account.reserved < 0:
             what = "transfer" if isinstance(entry, Transfer) else "withdrawal"
+            before = account.cash + row.notional
+            taken, cash, reserved, free = (
+                f"{value.normalize():f}"
+                for value in (row.notional, before, account.reserved, before - account.reserved)
+            )
             raise InsufficientCash(
-                f"the {what} {entry.key!r} of {abs(entry.amount)} would leave portfolio {entry.portfolio_id!r} with "
-                f"free cash of {free} {account.base_currency} (cash {account.cash}, of which {account.reserved} is "
-                "reserved by open buys); take less, or free cash first. Nothing was booked."
+                f"the {what} {entry.key!r} takes {taken} {account.base_currency} from portfolio "
+                f"{entry.portfolio_id!r}, whose free cash is {free} (cash {cash}, of which {reserved} is reserved by "
+                "open buys); take less, or free cash first. Nothing was booked."
             )
 
 
@@ -209,6 +219,22 @@ def _rows_of(
             return (rows.adopt_row(entry, base),)
         case Adjustment():
             return (rows.adjustment_row(entry, base),)
+
+
+def _require_same_money(entry: Transfer, gives: Identity, gets: Identity) -> None:
+    """Refuse to move money between modes, or between accounts with real money: that takes the brokers."""
+    ends = f"the transfer {entry.key!r} goes from portfolio {gives.portfolio_id!r}"
+    if gives.mode != gets.mode:
+        raise BookingError(
+            f"{ends}, which is {gives.mode}, to {gets.portfolio_id!r}, which is {gets.mode}; paper money never becomes "
+            "real, nor real money paper: transfer between portfolios of one mode. Nothing was booked."
+        )
+    if gives.mode == "live" and (gives.broker, gives.account) != (gets.broker, gets.account):
+        raise BookingError(
+            f"{ends} in account {gives.account!r} of broker {gives.broker!r} to {gets.portfolio_id!r} in account "
+            f"{gets.account!r} of {gets.broker!r}; the books cannot move money between accounts: move it at the "
+            "brokers, withdraw it here and add it there (engine capital withdraw, add). Nothing was booked."
+        )
 
 
 def _bounded(value: Decimal, what: str) -> Decimal:

@@ -60,6 +60,22 @@ def reversal_key(key: str) -> str:
     return part_key(key, "reversal")
 
 
+def reference_of(key: str) -> str:
+    """What a person calls an entry, by a row's key: the reference of moved capital, else the key of the entry."""
+    entry = key.partition(PART_SEPARATOR)[0]
+    kind, *parts = entry.split(":")
+    return _unescaped(parts[1]) if kind == "capital" and len(parts) == 2 else entry
+
+
+def is_reversal(key: str) -> bool:
+    """Whether the row of this key undoes another."""
+    return key.endswith(f"{PART_SEPARATOR}reversal")
+
+
+def _unescaped(part: str) -> str:
+    return part.replace("%23", PART_SEPARATOR).replace("%3A", ":").replace("%25", "%")
+
+
 def _key(*parts: str) -> str:
     """Parts joined so that different parts never give one key."""
     return ":".join(part.replace("%", "%25").replace(":", "%3A").replace(PART_SEPARATOR, "%23") for part in parts)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from typing import TypeAlias
 
@@ -19,7 +18,8 @@ from framework.books.booking import Booking, Step
 from framework.books.entries import Correction, Entry, Rename, Transfer
 from framework.books.exact import exact
 from framework.books.keys import part_key, reversal_key
-from framework.books.reads import lock, read_locked, rows_by_key
+from framework.books.open import Identity, read_identities
+from framework.books.reads import Clock, lock, read_locked, rows_by_key
 from framework.books.rows import COLUMNS
 from framework.db.pool import Pool
 from framework.db.queries import run
@@ -71,7 +71,7 @@ _NOTHING = BookingResult((), {}, (), ())
 
 
 def book(
-    pool: Pool, entries: Iterable[Entry], clock: datetime | None = None, *, reserved: Reserved | None = None
+    pool: Pool, entries: Iterable[Entry], clock: Clock = None, *, reserved: Reserved | None = None
 ) -> BookingResult:
     """Book entries in one transaction, in order: all of them or none; what is in the books already is left as it is.
 
@@ -81,13 +81,14 @@ def book(
     Args:
         pool: one connection is held meanwhile.
         entries: see :mod:`framework.books.entries`.
-        clock: the engine's moment (aware); ``None``: the database's clock.
+        clock: the engine's moment (aware), or one for each portfolio that has its own; ``None``: the database's clock.
         reserved: tells what open buys have spoken for; ``None``: nothing.
 
     Raises:
         InsufficientCash: an intent would leave free cash below zero.
         IdempotencyConflict: a key is booked with other content.
-        BookingError: a portfolio that is not open, a missing rate, a balance that no column holds.
+        BookingError: a portfolio that is not open, a missing rate, a transfer between currencies, modes, or accounts
+            with real money, a balance that no column holds.
         DatabaseError: the server failed or cannot be reached.
     """
     wanted = tuple(entries)
@@ -102,7 +103,7 @@ def book(
 def book_in(
     connection: Connection,
     entries: Iterable[Entry],
-    clock: datetime | None = None,
+    clock: Clock = None,
     *,
     reserved: Reserved | None = None,
 ) -> BookingResult:
@@ -114,8 +115,9 @@ def book_in(
     wanted = tuple(entries)
     if not wanted:
         return _NOTHING
-    if clock is not None:
-        checks.moment("clock", clock)
+    for moment in clock.values() if isinstance(clock, Mapping) else (clock,):
+        if moment is not None:
+            checks.moment("clock", moment)
     booking = _begin(connection, wanted, clock)
     if reserved is not None:
         booking.reserve(reserved(connection, tuple(booking.accounts)))
@@ -129,7 +131,7 @@ def book_in(
     return result
 
 
-def _begin(connection: Connection, entries: Sequence[Entry], clock: datetime | None) -> Booking:
+def _begin(connection: Connection, entries: Sequence[Entry], clock: Clock) -> Booking:
     """Lock, then read what the booking must know."""
     portfolio_ids = {portfolio_id for entry in entries for portfolio_id in _portfolios(entry)}
     keys = [key for entry in entries for key in _keys(entry)]
@@ -139,7 +141,10 @@ def _begin(connection: Connection, entries: Sequence[Entry], clock: datetime | N
         lock(connection, portfolio_ids)
         held |= {(row.portfolio_id, row.ticker) for _, row in rows_by_key(connection, keys).values()}
     locked = read_locked(connection, portfolio_ids, clock, held, keys)
-    return Booking(locked.accounts, rows_by_key(connection, locked.taken))
+    owners: dict[str, Identity] = {}
+    if any(isinstance(entry, Transfer) for entry in entries):
+        owners = {identity.portfolio_id: identity for identity in read_identities(connection, portfolio_ids)}
+    return Booking(locked.accounts, rows_by_key(connection, locked.taken), owners)
 
 
 def _insert(connection: Connection, steps: Sequence[Step]) -> dict[str, int]:

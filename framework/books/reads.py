@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from framework.books.booking import Account
+from framework.books.open import how_to_open
 from framework.books.rows import COLUMNS, TradeRow
 from framework.db.failures import translated
 from framework.db.queries import Row, fetch_all, sql
@@ -18,6 +19,10 @@ from framework.errors import BookingError
 LOCK_SECONDS = 30
 #: A client that is silent for so long while it holds a lock loses its transaction: before others give up waiting.
 SILENCE_SECONDS = 15
+
+#: The engine's moment: one for all portfolios, or each its own (those without one: the database's); ``None``: the
+#: database's.
+Clock: TypeAlias = datetime | Mapping[str, datetime] | None
 
 _BATCH = 20_000
 
@@ -50,7 +55,7 @@ def lock(connection: Connection, portfolio_ids: Iterable[str]) -> None:
 def read_locked(
     connection: Connection,
     portfolio_ids: Iterable[str],
-    clock: datetime | None = None,
+    clock: Clock = None,
     held: Iterable[tuple[str, str]] = (),
     keys: Iterable[str] = (),
 ) -> Locked:
@@ -59,7 +64,7 @@ def read_locked(
     Args:
         connection: in a transaction that is read committed.
         portfolio_ids: which.
-        clock: the engine's moment; ``None``: the database's.
+        clock: see :data:`Clock`.
         held: pairs (portfolio id, ticker): the positions that are needed.
         keys: idempotency keys to look for.
     """
@@ -111,15 +116,16 @@ def _require_open(asked: Sequence[str], found: Iterable[str]) -> None:
     missing = sorted(set(asked) - set(found))
     if missing:
         raise BookingError(
-            f"there is no portfolio {missing[0]!r} in the books; open it first (engine portfolio open). "
+            f"there is no portfolio {missing[0]!r} in the books; open it first ({how_to_open(missing[0])}). "
             "Nothing was booked."
         )
 
 
-def _account(row: Row, clock: datetime | None) -> Account:
+def _account(row: Row, clock: Clock) -> Account:
     portfolio_id, currency, now, last_booked_at, cash, tickers, quantities, *_ = row
+    moment = clock.get(portfolio_id) if isinstance(clock, Mapping) else clock
     positions = dict(zip(tickers, quantities, strict=True))
-    return Account(portfolio_id, currency, clock or now, last_booked_at, cash, positions)
+    return Account(portfolio_id, currency, moment or now, last_booked_at, cash, positions)
 
 
 def _trade(values: Row) -> tuple[int, TradeRow]:

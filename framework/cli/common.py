@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from framework.errors import EngineError
+from framework.errors import EngineError, UsageError
 
 if TYPE_CHECKING:
     from framework.config.load import LoadedConfig
@@ -30,6 +32,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on s
 
 
 INTERRUPTED = 130
+
+_PLAIN = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
+_LARGEST, _MICRO = Decimal("1e15"), Decimal("1e-6")
 
 
 class RunInterruptedError(EngineError):
@@ -82,6 +87,49 @@ class Teller:
             typer.echo(line, err=True)
         except OSError:
             self.lost += 1
+
+
+def amount_of(name: str, text: str) -> Decimal:
+    """An amount of money as it was typed: exact, in plain digits, which cannot be read in two ways.
+
+    Args:
+        name: of the option or argument.
+        text: what was typed.
+
+    Raises:
+        UsageError: it is none, or not above 0, or too large for a person's money.
+    """
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        raise UsageError(f"{name} was {_shortened(text)}; allowed: an amount such as 100000 or 2500.50") from None
+    if not _PLAIN.fullmatch(text) or not 0 < amount < _LARGEST or amount % _MICRO:
+        raise UsageError(
+            f"{name} was {_shortened(text)}; allowed: an amount above 0 with at most 6 decimals, below 1e15, in plain "
+            "digits such as 100000 or 2500.50"
+        )
+    return amount
+
+
+def number_of(name: str, text: str, example: str) -> Decimal:
+    """A number above 0 as it was typed, exact, in plain digits.
+
+    Raises:
+        UsageError: it is none; ``example`` shows one.
+    """
+    if not _PLAIN.fullmatch(text) or not Decimal(text):
+        raise UsageError(f"{name} was {_shortened(text)}; allowed: a number above 0 in plain digits such as {example}")
+    return Decimal(text)
+
+
+def exactly(value: Decimal) -> str:
+    """Money to its last digit, two decimals at least."""
+    whole, _, decimals = f"{value:,f}".partition(".")
+    return f"{whole}.{decimals.rstrip('0').ljust(2, '0')}"
+
+
+def _shortened(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:40]}…")
 
 
 def print_json(document: Any) -> None:

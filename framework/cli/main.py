@@ -43,6 +43,7 @@ COMMANDS = {
     "liquidate": Command("framework.cli.operate:liquidate", "Halt a portfolio and sell what it holds."),
     "allocate": Command("framework.cli.allocate:allocate", "Move capital between portfolios as the allocator says."),
     "portfolio": Command("framework.cli.portfolio:portfolio_app", "Portfolios: open, list."),
+    "capital": Command("framework.cli.capital:capital_app", "Capital: add, withdraw, transfer, balance, history."),
     "report": Command("framework.cli.report:report", "A portfolio from its live books, or a backtest's summary again."),
     "audit": Command("framework.cli.audit:audit", "Prove the books by replay; name the first wrong row."),
     "data": Command("framework.cli.data:data_app", "Market data: backfill, ingest, coverage, verify."),

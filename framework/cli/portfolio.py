@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from framework.cli.common import JsonOption, print_json
+from framework.cli.common import JsonOption, amount_of, print_json
 from framework.cli.db import ConfigOption, UrlOption
 from framework.cli.operate import opened_database
 from framework.errors import BookingError, UsageError
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from framework.books.open import Identity
 
 portfolio_app = typer.Typer(no_args_is_help=True, help="Portfolios: open, list.")
-
-_LARGEST = Decimal("1e15")
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Of the portfolio; 0 is the master account.")]
 
@@ -104,13 +102,4 @@ def _deposit(text: str | None, mode: str) -> Decimal | None:
             "--cash is for paper portfolios; a live one gets its money through engine capital add, or engine portfolio "
             "adopt"
         )
-    try:
-        cash = Decimal(text)
-    except InvalidOperation:
-        raise UsageError(f"--cash was {text!r}; allowed: an amount such as 100000 or 2500.50") from None
-    if not cash.is_finite() or cash <= 0 or cash >= _LARGEST or cash != round(cash, 6):
-        raise UsageError(
-            f"--cash was {text!r}; allowed: an amount above 0 with at most 6 decimals (leave it out to begin with "
-            "nothing)"
-        )
-    return cash
+    return amount_of("--cash", text)

@@ -1,8 +1,10 @@
-"""Exchange rates beside a panel: what a unit of each ticker's currency was worth, in the portfolio's, at each bar."""
+"""Exchange rates: beside a panel, what a unit of each ticker's currency was worth at each bar; and a single one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 
 from framework.model.panel import Floats
 
@@ -28,3 +30,22 @@ class Rates:
     def rows(self, start: int, stop: int) -> Rates:
         """Bars ``start`` to ``stop`` (exclusive) as views."""
         return Rates(self.at_open[start:stop], self.at_close[start:stop])
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRate:
+    """The rate from one currency to another that was known at a moment, and where it comes from.
+
+    Attributes:
+        rate: units of the other currency per unit of the first, as the books keep it.
+        source: key of the data source.
+        ticker: the FX ticker.
+        is_inverse: the rate is one over the ticker's close.
+        known_since: when its bar became available, UTC.
+    """
+
+    rate: Decimal
+    source: str
+    ticker: str
+    is_inverse: bool
+    known_since: datetime

@@ -49,3 +49,13 @@ def ask(pool, statement, *values, fetch=True) -> list[tuple]:
     with pool.connection() as connection, connection.cursor() as cursor:
         cursor.execute(statement, values or None)
         return cursor.fetchall() if fetch else []
+
+
+def open_buy(pool, portfolio_id, order_id, quantity, limit, state="open"):
+    """An order at its broker that has spoken for quantity × limit."""
+    ask(pool, "INSERT INTO decisions (portfolio_id, due_at, bar_timestamp, state) VALUES (%s, %s, %s, '{}') "
+              "ON CONFLICT DO NOTHING", portfolio_id, AT, AT, fetch=False)  # fmt: skip
+    ask(pool, "INSERT INTO orders (order_id, portfolio_id, due_at, intent, ticker, side, quantity, order_type, "
+              "limit_price, decision_price, state) SELECT %s, %s, %s, count(*), 'AAPL', 'BUY', %s, 'limit', %s, %s, %s "
+              "FROM orders WHERE portfolio_id = %s",
+        order_id, portfolio_id, AT, quantity, limit, limit, state, portfolio_id, fetch=False)  # fmt: skip

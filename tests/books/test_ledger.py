@@ -12,6 +12,7 @@ from framework.books.audit import audit
 from framework.books.entries import Adjustment, Adopt, Correction, Rename, Split
 from framework.books.ledger import book, book_in, lock
 from framework.books.lots import Lots, Mark
+from framework.books.open import Identity, open_portfolio
 from framework.books.valuation import value
 from framework.db.pool import Pool
 from framework.db.state import read_state
@@ -245,8 +246,10 @@ def test_one_bad_entry_keeps_all_others_out(funded):
 
 @pytest.mark.parametrize("intent", [cash("-10000.000001", "withdrawal"), transfer("10000.000001")])
 def test_an_intent_that_would_overdraw_is_refused(funded, intent):
-    with pytest.raises(InsufficientCash, match=r"free cash of -0\.000001 USD"):
+    with pytest.raises(InsufficientCash) as caught:
         book(funded, [intent])
+    assert "takes 10000.000001 USD from portfolio '1', whose free cash is 10000" in str(caught.value)
+    assert "(cash 10000" in str(caught.value)
     assert state(funded).cash == 10000
 
 
@@ -255,6 +258,11 @@ def test_an_intent_may_take_all_that_is_free(funded):
     with pytest.raises(InsufficientCash, match="4000 is reserved"):
         book(funded, [transfer("6000.01")], reserved=reserved)
     assert book(funded, [transfer("6000")], reserved=reserved).cash == {"1": D(4000), "2": D(6000)}
+
+
+def test_a_withdrawal_in_another_currency_is_refused_in_the_portfolios_own(funded):
+    with pytest.raises(InsufficientCash, match=r"takes 11000 USD from portfolio '1', whose free cash is 10000"):
+        book(funded, [cash("-10000", "withdrawal", currency="EUR", fx_rate=D("1.1"))])
 
 
 def test_facts_are_booked_whatever_the_balance_and_flagged(books):
@@ -266,6 +274,54 @@ def test_facts_are_booked_whatever_the_balance_and_flagged(books):
 def test_a_portfolio_that_is_not_open_is_named(books):
     with pytest.raises(BookingError, match=r"no portfolio 'nobody'.*engine portfolio open"):
         book(books, [transfer("1", target="nobody")])
+
+
+def opened(pool, portfolio_id, mode, broker, account):
+    open_portfolio(pool, Identity(portfolio_id, mode, broker, account))
+    book(pool, [cash("100", key=f"start {portfolio_id}", portfolio_id=portfolio_id)])
+
+
+@pytest.mark.parametrize(("gives", "gets"), [("paper", "live"), ("live", "paper"), ("replay", "paper")])
+def test_a_transfer_between_modes_is_refused(books, gives, gets):
+    opened(books, "gives", gives, "broker", "account")
+    opened(books, "gets", gets, "broker", "account")
+    before = counts(books)
+    with pytest.raises(BookingError) as caught:
+        book(books, [transfer("1", "gives", "gets")])
+    assert f"portfolio 'gives', which is {gives}, to 'gets', which is {gets}; paper money never" in str(caught.value)
+    assert counts(books) == before
+
+
+@pytest.mark.parametrize("other", [("alpaca", "B"), ("ib", "A")])
+def test_a_transfer_between_accounts_with_real_money_is_refused(books, other):
+    opened(books, "gives", "live", "alpaca", "A")
+    opened(books, "same", "live", "alpaca", "A")
+    opened(books, "other", "live", *other)
+    assert book(books, [transfer("1", "gives", "same")]).cash == {"gives": D(99), "same": D(101)}
+    with pytest.raises(BookingError) as caught:
+        book(books, [transfer("1", "gives", "other", key="t2")])
+    named = f"in account 'A' of broker 'alpaca' to 'other' in account {other[1]!r} of {other[0]!r}"
+    assert named in str(caught.value)
+    assert "withdraw it here and add it there" in str(caught.value)
+
+
+def test_paper_portfolios_of_different_accounts_transfer(books):
+    opened(books, "gives", "paper", "paper", "A")
+    opened(books, "gets", "paper", "other", "B")
+    assert book(books, [transfer("1", "gives", "gets")]).cash == {"gives": D(99), "gets": D(101)}
+
+
+def test_each_portfolio_may_have_a_clock_of_its_own(books):
+    past = datetime(2009, 1, 5, 21, tzinfo=UTC)
+    book(books, [cash("10"), cash("10", key="c2", portfolio_id="2")], {"1": past})
+    result = book(books, [transfer("1")], {"1": past})
+    assert result.clock_stepped_back == ()
+    at = {name: [row[0] for row in ask(books, "SELECT booked_at FROM trade_execution_logs WHERE portfolio_id = %s "
+                                              "ORDER BY id", name)] for name in "12"}  # fmt: skip
+    assert at["1"] == [past, past + timedelta(microseconds=1)]
+    assert all(moment.year > 2020 for moment in at["2"])
+    with pytest.raises(BookingError, match="clock was"):
+        book(books, [cash("10", key="c3")], {"1": past.replace(year=1)})
 
 
 def test_transfers_between_currencies_are_refused(funded):
