@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -148,8 +147,7 @@ class Plan:
             return None
         settle = self.source.settle_of(config.interval)
         dues = Dues(config.calendar, config.interval, settle, allocation.schedule, since)
-        seconds = inf if clock.is_simulated else allocation.wait_seconds
-        rendezvous = Rendezvous(dues, allocation.terms.portfolios, seconds, lambda: clock.is_over)
+        rendezvous = Rendezvous(dues, allocation.terms.portfolios, allocation.wait_seconds, clock)
         desk = self.allocation_desk(pool, feed, "engine")
         flows = DatedFlows(pool, MASTER, self.flows(config.master.flows), clock.now, log.warning)
         return AllocationRunner(desk, rendezvous, clock, told, flows)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from math import inf
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from framework.data.moments import Due, moments
 from framework.data.window import Market
 from framework.db.pool import Pool
 from framework.db.types import Connection
+from framework.engine.clock import Clock
 from framework.model.timeline import moment, stamp
 from framework.trading.allocation import Allocation, run_id
 
@@ -165,59 +167,77 @@ class AllocationDesk:
 class Rendezvous:
     """Where portfolios and the allocation wait for each other.
 
+    By a real clock a portfolio comes when it has a bar of that moment, which may be minutes later; from the first that
+    comes on nobody waits longer than ``wait_seconds``. On a simulated clock what is missing does not come: all come at
+    the moment itself, and are waited for.
+
     Args:
         dues: when it is due.
         names: the portfolios that take part.
-        wait_seconds: how long anybody waits, by the real clock; infinite on a simulated one.
-        is_over: whether the engine stops, so that nobody has to wait any more.
+        wait_seconds: see above.
+        clock: of the engine.
     """
 
-    def __init__(self, dues: Dues, names: Iterable[str], wait_seconds: float, is_over: Callable[[], bool]) -> None:
-        self.dues, self._wait_seconds, self._is_over = dues, wait_seconds, is_over
+    def __init__(self, dues: Dues, names: Iterable[str], wait_seconds: float, clock: Clock) -> None:
+        self.dues, self._clock = dues, clock
+        self._wait_seconds = inf if clock.is_simulated else wait_seconds
         self._changed = threading.Condition()
         #: Up to which moment each portfolio is settled, and has gone on, and the allocations are done with.
         self._arrived: dict[str, datetime | None] = dict.fromkeys(names)
         self._left: dict[str, datetime | None] = dict.fromkeys(self._arrived)
         self._done: datetime | None = None
+        #: The moment that portfolios have begun to wait for, and until when (monotonic).
+        self._awaited: tuple[datetime | None, float] = None, inf
 
     def names(self) -> tuple[str, ...]:
         """The portfolios that take part."""
         return tuple(self._arrived)
 
-    def arrive(self, name: str, now: datetime) -> str | None:
+    def arrive(self, name: str, now: datetime, known_until: datetime | None) -> str | None:
         """A portfolio has settled and valued all up to ``now``: wait for the allocation that is due, if there is one.
+
+        Args:
+            name: of the portfolio.
+            now: the moment of its cycle.
+            known_until: when its newest bar became available; ``None``: it has none.
 
         Returns:
             what is to be said about it; ``""``: all went well, money may have moved; ``None``: nothing was due.
         """
         due = self.dues.latest(now) if name in self._arrived else None
-        if due is None or self._has_reached(self._left[name], due):
+        if due is None or _has_reached(self._left[name], due):
             return None
-        deadline = time.monotonic() + self._wait_seconds
+        if not self._clock.is_simulated and not _has_reached(known_until, due):
+            return None
         with self._changed:
             self._arrived[name] = due.at
+            deadline = self._deadline(due)
             self._changed.notify_all()
-            while not self._has_reached(self._done, due) and not self._is_over() and time.monotonic() < deadline:
+            while not _has_reached(self._done, due) and not self._clock.is_over and time.monotonic() < deadline:
                 self._changed.wait(_LOOK_SECONDS)
-            is_done = self._has_reached(self._done, due)
             self._left[name] = due.at
-        if is_done or self._is_over():
-            return ""
+            if _has_reached(self._done, due) or self._clock.is_over:
+                return ""
         return f"went on without the allocation of {due.session}, which was waited for {self._wait_seconds:g} s"
 
-    def wait_for(self, due: Due, expected: Callable[[], Iterable[str]]) -> tuple[str, ...]:
-        """Wait until the expected portfolios have arrived at a moment; those that have not."""
-        deadline = time.monotonic() + self._wait_seconds
+    def wait_for(self, due: Due, expected: Callable[[], Iterable[str]]) -> tuple[str, ...] | None:
+        """Wait until the expected portfolios have arrived at a moment.
+
+        By a real clock an engine that runs none of them leaves it to those that do.
+
+        Returns:
+            those that were not waited for any longer; ``None``: there is nothing to be made, as the engine stops, or
+            the next moment has come.
+        """
         with self._changed:
-            while True:
-                missing = tuple(
-                    name
-                    for name in expected()
-                    if name in self._arrived and not self._has_reached(self._arrived[name], due)
-                )
-                if not missing or self._is_over() or time.monotonic() >= deadline:
+            while not self._clock.is_over and self.dues.latest(self._clock.now()) == due:
+                ours = [name for name in expected() if name in self._arrived]
+                missing = tuple(name for name in ours if not _has_reached(self._arrived[name], due))
+                is_late = self._awaited[0] == due.at and time.monotonic() >= self._awaited[1]
+                if is_late or (not missing and (ours or self._clock.is_simulated)):
                     return missing
                 self._changed.wait(_LOOK_SECONDS)
+        return None
 
     def done(self, due: Due) -> None:
         """Nobody has to wait for this allocation any more."""
@@ -225,6 +245,12 @@ class Rendezvous:
             self._done = due.at
             self._changed.notify_all()
 
-    @staticmethod
-    def _has_reached(at: datetime | None, due: Due) -> bool:
-        return at is not None and at >= due.at
+    def _deadline(self, due: Due) -> float:
+        """Until when a moment is waited for; the first portfolio that comes sets it."""
+        if self._awaited[0] != due.at:
+            self._awaited = due.at, time.monotonic() + self._wait_seconds
+        return self._awaited[1]
+
+
+def _has_reached(at: datetime | None, due: Due) -> bool:
+    return at is not None and at >= due.at

@@ -50,6 +50,10 @@ class AllocationRunner:
         """Where the portfolios wait."""
         return self._rendezvous
 
+    def wake(self) -> None:
+        """A price may have come."""
+        self._sleeper.wake()
+
     def run(self, expected: Callable[[], Iterable[str]]) -> None:
         """Allocate until the clock is over.
 
@@ -72,8 +76,8 @@ class AllocationRunner:
     def _once(self, due: Due, expected: Callable[[], Iterable[str]]) -> bool:
         """Make one allocation; whether it is done with."""
         missing = self._rendezvous.wait_for(due, expected)
-        if self._clock.is_over:
-            return True
+        if missing is None:
+            return False
         note = f"without waiting any longer for {', '.join(missing)}" if missing else ""
         try:
             while self._flows is not None and self._flows.due(due.at) is not None:

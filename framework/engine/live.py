@@ -245,6 +245,8 @@ class LiveEngine:
                     self._take_safely()
                 for runner in self._runners.values():
                     runner.wake()
+                if self._allocating is not None:
+                    self._allocating.wake()
         finally:
             listener.close()
 

@@ -176,7 +176,7 @@ class Worker:
         has_begun = self._has_begun(data.window)
         if has_begun:
             self._value(data)
-        if self._meet(data.now):
+        if self._meet(data):
             data = self.get_data()
         if not has_begun:
             return data
@@ -190,11 +190,13 @@ class Worker:
                 data = self._carry_on(data)
         return data
 
-    def _meet(self, now: datetime) -> bool:
+    def _meet(self, data: StrategyData) -> bool:
         """Wait for an allocation that is due; whether money may have moved."""
         if self._rendezvous is None:
             return False
-        said = self._rendezvous.arrive(self._identity.portfolio_id, now)
+        available = data.window.timeline.available
+        known_until = moment(available[-1]) if len(available) else None
+        said = self._rendezvous.arrive(self._identity.portfolio_id, data.now, known_until)
         if said:
             self._watcher.acted(self._identity, said)
         return said is not None

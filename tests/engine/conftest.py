@@ -24,7 +24,7 @@ def live(tmp_path, database, monkeypatch) -> Runs:
 @pytest.fixture
 def travelling(monkeypatch) -> type[Travelling]:
     """The real clock goes in another year, and to where the test has it go."""
-    monkeypatch.setattr("framework.live_run.RealClock", Travelling)
+    monkeypatch.setattr("framework.live_books.RealClock", Travelling)
     monkeypatch.setattr(Travelling, "moved", timedelta(0))
     return Travelling
 

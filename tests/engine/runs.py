@@ -31,7 +31,9 @@ ACCOUNTS: dict[str, BrokerAccount] = {}
 PLUGIN = '''\
 """Plugins that do what the test says."""
 
-from framework import Broker, Costs, RiskRule, Strategy, hookimpl
+import numpy as np
+
+from framework import Allocator, Broker, Costs, RiskRule, Strategy, hookimpl
 
 from tests.engine.runs import ACCOUNTS, ACTS, RULES
 
@@ -53,6 +55,15 @@ class Rule(RiskRule):
 
     def review(self, proposal):
         RULES["rule"](proposal)
+
+
+class Fixed(Allocator):
+    """Fixed weights, by id."""
+
+    weights: dict[str, float]
+
+    def allocate(self, state):
+        return np.array([self.weights.get(name, 0.0) for name in state.portfolios]) * state.total
 
 
 class StandIn(Broker):
@@ -79,6 +90,11 @@ def register_strategies():
 @hookimpl
 def register_risk_rules():
     return {"rule": Rule}
+
+
+@hookimpl
+def register_allocators():
+    return {"fixed": Fixed}
 
 
 @hookimpl

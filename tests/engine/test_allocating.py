@@ -7,9 +7,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from math import inf
-
-import pytest
 
 from framework.books.allocation import Allocated
 from framework.engine.allocating import Dues, Rendezvous
@@ -25,8 +22,15 @@ def dues(schedule="daily", since=date(2010, 3, 1)):
     return Dues("XNYS", "1d", timedelta(0), schedule, since)
 
 
-def rendezvous(wait_seconds=20.0, is_over=lambda: False, names=("a", "b")):
-    return Rendezvous(dues(), names, wait_seconds, is_over)
+class Still(SimulatedClock):
+    """Stands where it was made, until it is stopped."""
+
+    def __init__(self, at=CLOSE):
+        super().__init__(at, at)
+
+
+def rendezvous(clock=None, wait_seconds=20.0, names=("a", "b")):
+    return Rendezvous(dues(), names, wait_seconds, clock or Still())
 
 
 def test_what_is_due_is_the_last_moment_that_has_come():
@@ -39,28 +43,35 @@ def test_what_is_due_is_the_last_moment_that_has_come():
 
 
 def test_nothing_due_is_waited_for():
-    assert rendezvous().arrive("a", BEFORE) is None
-    assert rendezvous().arrive("unlisted", CLOSE) is None
+    assert rendezvous().arrive("a", BEFORE, BEFORE) is None
+    assert rendezvous().arrive("unlisted", CLOSE, CLOSE) is None
+
+
+def test_by_a_real_clock_who_has_no_bar_of_the_moment_yet_does_not_wait():
+    met = rendezvous(RealClock(AFTER), wait_seconds=0.1)
+    assert met.arrive("a", AFTER, BEFORE) is None
+    assert met.arrive("a", AFTER, None) is None
+    assert met.arrive("a", AFTER, CLOSE) is not None
 
 
 def test_portfolios_wait_until_it_is_done_and_only_once():
     met = rendezvous()
     due = met.dues.latest(CLOSE)
     with ThreadPoolExecutor(3) as threads:
-        waiting = [threads.submit(met.arrive, name, CLOSE) for name in ("a", "b")]
+        waiting = [threads.submit(met.arrive, name, CLOSE, None) for name in ("a", "b")]
         assert met.wait_for(due, met.names) == ()
         time.sleep(0.05)
         assert not any(each.done() for each in waiting)
         met.done(due)
         assert [each.result(5) for each in waiting] == ["", ""]
-    assert met.arrive("a", AFTER) is None
+    assert met.arrive("a", AFTER, AFTER) is None
 
 
 def test_the_allocation_waits_only_for_those_that_will_come():
     met = rendezvous()
     due, running = met.dues.latest(CLOSE), {"a", "b"}
     with ThreadPoolExecutor(2) as threads:
-        waiting = threads.submit(met.arrive, "a", CLOSE)
+        waiting = threads.submit(met.arrive, "a", CLOSE, None)
         allocating = threads.submit(met.wait_for, due, lambda: tuple(running))
         time.sleep(0.05)
         assert not allocating.done()
@@ -70,23 +81,40 @@ def test_the_allocation_waits_only_for_those_that_will_come():
         assert waiting.result(5) == ""
 
 
-def test_nobody_waits_for_ever():
-    met = rendezvous(wait_seconds=0.2)
-    due = met.dues.latest(CLOSE)
-    said = met.arrive("a", CLOSE)
-    assert said == "went on without the allocation of 2010-03-01, which was waited for 0.2 s"
-    assert met.arrive("a", AFTER) is None  # it has gone on
-    assert met.wait_for(due, met.names) == ("b",)
+def test_nobody_waits_longer_than_the_first_that_came():
+    met = rendezvous(RealClock(AFTER), wait_seconds=0.3)
+    due = met.dues.latest(AFTER)
+    with ThreadPoolExecutor(1) as threads:
+        allocating = threads.submit(met.wait_for, due, met.names)
+        time.sleep(0.4)
+        assert not allocating.done()  # nobody has come: a bar may be late
+        said = met.arrive("a", AFTER, CLOSE)
+        assert said == "went on without the allocation of 2010-03-01, which was waited for 0.3 s"
+        assert met.arrive("a", AFTER, CLOSE) is None  # it has gone on
+        assert allocating.result(5) == ("b",)
+
+
+def test_an_engine_without_its_portfolios_leaves_it_to_others():
+    clock = RealClock(AFTER)
+    met = rendezvous(clock, wait_seconds=0.1)
+    with ThreadPoolExecutor(1) as threads:
+        allocating = threads.submit(met.wait_for, met.dues.latest(AFTER), lambda: ("unlisted",))
+        time.sleep(0.3)
+        assert not allocating.done()
+        clock.adjust(AFTER + timedelta(days=1))  # the next one is due
+        assert allocating.result(5) is None
 
 
 def test_an_engine_that_stops_lets_all_go():
-    stopped = threading.Event()
-    met = rendezvous(wait_seconds=inf, is_over=stopped.is_set)
-    with ThreadPoolExecutor(1) as threads:
-        waiting = threads.submit(met.arrive, "a", CLOSE)
+    clock = Still()
+    met = rendezvous(clock)
+    with ThreadPoolExecutor(2) as threads:
+        waiting = threads.submit(met.arrive, "a", CLOSE, None)
+        allocating = threads.submit(met.wait_for, met.dues.latest(CLOSE), met.names)
         time.sleep(0.05)
-        stopped.set()
+        clock.stop()
         assert waiting.result(5) == ""
+        assert allocating.result(5) is None
 
 
 class Desk:
@@ -106,12 +134,14 @@ class Desk:
 MADE = Allocated("r", Decimal(1), ())
 
 
-def run(desk, clock, until, wait_seconds=inf):
+def run(desk, clock, until, expected=()):
     """Run the thread that allocates until ``until(told)``; what it told."""
-    met, told = Rendezvous(dues(), ("a",), wait_seconds, lambda: clock.is_over), []
+    met, told = Rendezvous(dues(), ("a",), 0.1, clock), []
     runner = AllocationRunner(desk, met, clock, lambda due, made, text: told.append((due.session, made, text)))
-    thread = threading.Thread(target=runner.run, args=(lambda: (),), daemon=True)
+    thread = threading.Thread(target=runner.run, args=(lambda: expected,), daemon=True)
     thread.start()
+    if expected:
+        met.arrive("a", clock.now(), clock.now())
     deadline = time.monotonic() + 10
     while not until(told) and thread.is_alive() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -157,17 +187,21 @@ def test_a_plugin_that_breaks_does_not_end_the_thread(caplog):
 
 def test_by_a_real_clock_the_books_carry_the_databases_time_and_what_was_made_before_is_not_told():
     desk = Desk(Allocated("r", Decimal(1), (), already=True))
-    told = run(desk, RealClock(AFTER), lambda told: bool(desk.asked))
+    told = run(desk, RealClock(AFTER), lambda told: bool(desk.asked), expected=("a",))
     assert told == []
     assert [clock for _, clock in desk.asked] == [None]
 
 
-@pytest.mark.parametrize("missing", [(), ("a",)])
-def test_it_says_whom_it_has_not_waited_for(missing):
-    clock = SimulatedClock(BEFORE, CLOSE)
-    met, told = Rendezvous(dues(), ("a",), 0.1, lambda: clock.is_over), []
+def test_it_says_whom_it_has_not_waited_for():
+    clock, told = RealClock(AFTER), []
+    met = rendezvous(clock, wait_seconds=0.2)
     runner = AllocationRunner(Desk(MADE), met, clock, lambda due, made, text: told.append(text))
-    thread = threading.Thread(target=runner.run, args=(lambda: missing,), daemon=True)
+    thread = threading.Thread(target=runner.run, args=(met.names,), daemon=True)
     thread.start()
+    met.arrive("a", AFTER, CLOSE)
+    deadline = time.monotonic() + 10
+    while not told and time.monotonic() < deadline:
+        time.sleep(0.01)
+    clock.stop()
     thread.join(10)
-    assert told == (["without waiting any longer for a"] if missing else [""])
+    assert told == ["without waiting any longer for b"]
