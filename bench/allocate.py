@@ -112,9 +112,9 @@ def request(portfolios: int, tickers: int, sessions: int, allocator: Allocator, 
     days = [FIRST + timedelta(days=number) for number in range(sessions + 1)]
     starts = tuple(datetime(day.year, day.month, day.day, tzinfo=UTC) for day in days)
     dates = np.array(days, dtype="datetime64[D]")
-    history = History(dates[1:], starts, dates)
+    history = History(dates[1:], starts, dates, starts[-1] + timedelta(days=1))
     allocation = Allocation("bench/turning", allocator, terms, "daily", "USD", 30.0)
-    return Request(allocation, run_id, starts[-1], days[-1], dict.fromkeys(ids, marks), history, "bench")
+    return Request(allocation, run_id, starts[-1], days[-1], days[-1], dict.fromkeys(ids, marks), history, "bench")
 
 
 def renamed(value: Any, old: str, new: str) -> Any:

@@ -115,7 +115,7 @@ class HandRun:
         config, now = self._plan.config, clock.now()
         settle = self._plan.source.settle_of(config.interval)
         day = now.astimezone(UTC).date()
-        known = moments(config.calendar, config.interval, settle, "daily", day - _AROUND, day + _AROUND)
+        known = moments(config.calendar, config.interval, settle, "daily", day - _AROUND, day)
         return [due for due in known if due.at <= now][-1]
 
     def _master_cash(self) -> Decimal:

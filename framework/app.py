@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,9 @@ from framework.runs import Announce, Progress, ensured, panel_of, run_config
 if TYPE_CHECKING:
     from framework.allocate_run import HandAllocation
     from framework.db.database import Database
+
+#: What a portfolio that begins with nothing is checked with.
+_CHECK_CASH = 1e6
 
 _log = logging.getLogger(__name__)
 
@@ -212,6 +215,8 @@ def _checked_plan(loaded: LoadedConfig) -> tuple[Plan, str]:
     plan = Plan(loaded, manager)
     used = sorted({portfolio.strategy.name for portfolio in loaded.config.portfolios})
     text = f"strategies {', '.join(used)}; data source {loaded.config.data_source.name}; {plan.costs.describe()}"
+    if loaded.config.allocator is not None and plan.allocation is not None:
+        text += f"; allocator {loaded.config.allocator.name} of {', '.join(plan.allocation.terms.portfolios)}"
     broken = "".join(f"; not loaded: {failure.provider.describe()}: {failure.reason}" for failure in manager.failures())
     return plan, text + broken
 
@@ -240,6 +245,8 @@ def _checked_portfolio(plan: Plan, database: Database, portfolio: Portfolio) -> 
 
     data = panel_of(plan, database, portfolio, *_newest_dates(plan, database, portfolio))
     job = plan.job(portfolio, data, plan.strategy(portfolio), portfolio.strategy.name, portfolio.schedule)
+    if not job.terms.opening_cash:  # an allocation opens it: without money it could not decide much
+        job = replace(job, terms=replace(job.terms, opening_cash=_CHECK_CASH))
     cuts = check_lookahead(job, lambda: plan.strategy(portfolio))
     bars = len(data.panel) - data.first
     return None, (

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from framework.config.load import LoadedConfig
-from framework.config.model import Flow, Portfolio
+from framework.config.model import AllocatorRef, Flow, Portfolio
 from framework.data.calendars import check_calendar, warmup_start
 from framework.data.coming import Coming
 from framework.data.flow_dates import DatedFlow, dated
@@ -92,6 +92,7 @@ class Plan:
             ids = listed(allocator, [portfolio.id for portfolio in self.config.portfolios])
         except AllocationError as error:
             raise ConfigError(f"{self.loaded.place('allocator')()}: allocator {ref.name!r}: {error}") from error
+        self._check_listed(ref, ids)
         chosen = [portfolio for portfolio in self.config.portfolios if portfolio.id in ids]
         currencies = list(dict.fromkeys(portfolio.currency for portfolio in chosen))
         if len(currencies) > 1:
@@ -116,6 +117,18 @@ class Plan:
                 f"allowed: {_LONGEST_NAME}. Give the config a shorter name"
             )
         return Allocation(name, allocator, terms, ref.schedule, currencies[0], ref.wait_seconds)
+
+    def _check_listed(self, ref: AllocatorRef, ids: Sequence[str]) -> None:
+        """Refuse what would silently count for nothing."""
+        for key, limits in (("floors", ref.floors), ("caps", ref.caps)):
+            for name in limits:
+                if name not in ids:
+                    where = self.loaded.place("allocator", key, name)()
+                    raise ConfigError(f"{where}: the allocator does not allocate to portfolio {name!r}")
+        for number, portfolio in enumerate(self.config.portfolios):
+            if portfolio.cash is None and portfolio.id not in ids and not portfolio.flows:
+                where = self.loaded.place("portfolios", number)()
+                raise ConfigError(f"{where}: needs `cash:`, as no allocation gives portfolio {portfolio.id!r} any")
 
     def dues(self, start: date, end: date) -> tuple[Due, ...]:
         """When allocations are due on the sessions of these exchange dates, inclusive; none without an allocator."""
@@ -169,7 +182,10 @@ class Plan:
             if portfolio.id in allocation.terms.portfolios
         ]
         is_daily = config.interval == "1d"
-        return AllocationDesk(pool, allocation, participants, feed, config.calendar, is_daily, config.start, made_by)
+        settle = self.source.settle_of(config.interval)
+        return AllocationDesk(
+            pool, allocation, participants, feed, config.calendar, settle, is_daily, config.start, made_by
+        )
 
     def flows(self, flows: Sequence[Flow]) -> tuple[DatedFlow, ...]:
         """Flows of the config on the sessions of the run."""
@@ -281,7 +297,7 @@ class Plan:
             since=self.config.start,
             fx=self.currencies.live(portfolio.id, bars),
             flows=self.flows(portfolio.flows),
-            is_allocated=self.allocation is not None and portfolio.id in self.allocation.terms.portfolios,
+            is_allocated=self.allocation is not None and self.allocation.limits(portfolio.id),
         )
 
     def job(

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from framework.config.model import Portfolio
 from framework.data.calendars import sessions
+from framework.data.moments import moments
 from framework.engine.agenda import Interruptions
 from framework.engine.backtest import FILL_RULE, run_threads, versions
 from framework.engine.meeting import Meeting
@@ -233,7 +234,8 @@ def _replay(
 
             allocation, cash = plan.allocation, plan.config.master.cash
             account = None if allocation is None else Master(allocation.currency, cash, allocating)
-            replay([each.job for each in done], _assignments(plan), scratch, feed, plan.coming(), told, account)
+            jobs, coming, events = [each.job for each in done], plan.coming(), _events(plan)
+            replay(jobs, _assignments(plan), scratch, feed, coming, told, account, events)
             if master is not None:
                 compare_allocations(scratch.pool, master)
             return [compare(scratch.pool, each.result) for each in done]
@@ -243,6 +245,19 @@ def _replay(
                 f"Replay: portfolio {found.portfolio_id} ends as the backtest does: "
                 f"{found.trades} trades, equity {found.equity:,.2f}"
             )
+
+
+def _events(plan: Plan) -> list[datetime]:
+    """The moments of allocations, of flows, and of the closes after these, at which they are booked."""
+    config = plan.config
+    flows = [config.master.flows, *(portfolio.flows for portfolio in config.portfolios)]
+    dated = [flow for each in flows for flow in plan.flows(each)]
+    settle = plan.source.settle_of(config.interval)
+    closes = (
+        moments(config.calendar, config.interval, settle, "daily", flow.session, flow.session)[-1] for flow in dated
+    )
+    dues = [*plan.dues(plan.start, plan.end), *closes]
+    return [*(due.at for due in dues), *(flow.at for flow in dated)]
 
 
 def _assignments(plan: Plan) -> list[Assignment]:

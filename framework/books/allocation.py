@@ -19,7 +19,7 @@ from framework.db.pool import Pool
 from framework.db.queries import Row, execute, fetch_all, fetch_one
 from framework.db.retry import retry
 from framework.db.types import Connection
-from framework.errors import AllocationError, BookingError
+from framework.errors import AllocationError, BookingError, IdempotencyConflict
 from framework.model.money import MICRO, exact_decimal
 from framework.model.panel import Floats
 from framework.trading.allocation import Allocation, AllocationPlan, Standing, plan_allocation, session_returns
@@ -37,7 +37,7 @@ class Marks:
     Attributes:
         tickers: names of the ``N`` columns.
         values: shape ``(N,)``: a share's price in the portfolio's currency; 0 where it has none.
-        is_fresh: shape ``(N,)``: whether the price is of the session that is allocated at.
+        is_fresh: shape ``(N,)``: whether the price is of the newest session.
         lots_per_share: how the portfolio counts its shares.
     """
 
@@ -55,11 +55,13 @@ class History:
         sessions: shape ``(T,)``, ``datetime64[D]``, rising.
         starts: of these and earlier sessions, rising: no bar of a session is labelled before.
         dates: of ``starts``.
+        until: bars labelled from here on are of later sessions.
     """
 
     sessions: NDArray[np.datetime64]
     starts: tuple[datetime, ...]
     dates: NDArray[np.datetime64]
+    until: datetime
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +73,7 @@ class Request:
         run_id: it happens once under this.
         at: the moment that it is due.
         session: exchange date.
+        priced_on: exchange date of the newest session that has ended; prices have to be of it.
         marks: by portfolio.
         history: what the allocator sees of the past.
         made_by: who makes it, for whoever looks.
@@ -80,6 +83,7 @@ class Request:
     run_id: str
     at: datetime
     session: date
+    priced_on: date
     marks: Mapping[str, Marks]
     history: History
     made_by: str
@@ -123,6 +127,7 @@ def allocate(pool: Pool, request: Request, clock: datetime | None = None) -> All
 
     Raises:
         AllocationError: a held ticker has no price of the session, or the allocator failed.
+        IdempotencyConflict: the run id was taken for other portfolios.
         BookingError: a portfolio is not open, or of another currency.
         DatabaseError: the server failed or cannot be reached.
     """
@@ -132,7 +137,7 @@ def allocate(pool: Pool, request: Request, clock: datetime | None = None) -> All
     def once() -> Allocated:
         with pool.transaction(isolation="read committed") as connection:
             lock(connection, [MASTER, *request.allocation.terms.portfolios])
-            made = read_allocation(connection, request.run_id)
+            made = _made(connection, request)
             if made is not None:
                 return made
             standing, plan = _planned(connection, request)
@@ -149,7 +154,7 @@ def propose(pool: Pool, request: Request) -> Allocated:
         AllocationError, BookingError, DatabaseError: as there.
     """
     with pool.transaction(read_only=True, isolation="repeatable read") as connection:
-        made = read_allocation(connection, request.run_id)
+        made = _made(connection, request)
         return made or _told(request, *_planned(connection, request))
 
 
@@ -159,6 +164,20 @@ def read_allocation(connection: Connection, run_id: str) -> Allocated | None:
     if not rows:
         return None
     return Allocated(run_id, rows[0][2], tuple(Share(*row[3:]) for row in rows), already=True)
+
+
+def _made(connection: Connection, request: Request) -> Allocated | None:
+    """The allocation, where it was made before."""
+    made = read_allocation(connection, request.run_id)
+    theirs = set() if made is None else {share.portfolio_id for share in made.shares}
+    ours = set(request.allocation.terms.portfolios)
+    if made is not None and theirs != ours:
+        raise IdempotencyConflict(
+            f"the allocation {request.run_id!r} was made for the portfolios {', '.join(sorted(theirs))}, not for "
+            f"{', '.join(sorted(ours))}; nothing moved. Give one of the configs another name, or this "
+            "allocation another --reference"
+        )
+    return made
 
 
 def read_limit(connection: Connection, portfolio_id: str) -> Decimal | None:
@@ -178,7 +197,7 @@ def _planned(connection: Connection, request: Request) -> tuple[Standing, Alloca
     _check(rows, (MASTER, *ids), allocation.currency)
     cash = np.array([_micros(rows[name][2]) for name in ids])
     standing = Standing(
-        equity=np.rint([_equity(rows[name], request.marks[name], request.session) for name in ids]),
+        equity=np.rint([_equity(rows[name], request.marks[name], request.priced_on) for name in ids]),
         cash=cash,
         free=cash - np.array([_micros(rows[name][3]) for name in ids]),
         master_cash=_micros(rows[MASTER][2] - rows[MASTER][3]),
@@ -220,7 +239,8 @@ def _returns(connection: Connection, portfolio_ids: Sequence[str], history: Hist
     wanted = len(history.sessions)
     if not wanted:
         return np.empty((0, len(portfolio_ids)))
-    asked = {"portfolio_ids": list(portfolio_ids), "starts": list(history.starts), "sessions": wanted + 1}
+    starts = list(history.starts)
+    asked = {"portfolio_ids": list(portfolio_ids), "starts": starts, "until": history.until, "sessions": wanted + 1}
     values: dict[str, list[tuple[int, float, float]]] = defaultdict(list)
     for name, number, equity, money_in in fetch_all(connection, "allocation_values", asked):
         values[name].append((number - 1, float(equity), float(money_in)))

@@ -90,6 +90,12 @@ def _allocator(config: RunConfig) -> Iterator[Finding]:
     for name, floor in allocator.floors.items():
         if floor > allocator.caps.get(name, 1.0):
             yield ("allocator", "floors", name), f"{floor:g} is above its cap ({allocator.caps[name]:g})"
+    if allocator.wait_seconds > config.engine.decision_seconds:
+        limit = f"decision_seconds ({config.engine.decision_seconds:g}), or who waits would be taken for hanging"
+        yield ("allocator", "wait_seconds"), f"{allocator.wait_seconds:g} is above engine.{limit}"
+    money = [config.master.cash, *config.master.flows, *(portfolio.cash for portfolio in config.portfolios)]
+    if config.mode in ("backtest", "replay") and not any([*money, *(each.flows for each in config.portfolios)]):
+        yield ("allocator",), "there is no money to allocate: give `master.cash`, or portfolios `cash:`"
     if (total := sum(allocator.floors.values())) > 1.0:
         yield ("allocator", "floors"), f"they add up to {total:g}; together at most 1"
 
@@ -107,7 +113,7 @@ def _master(config: RunConfig) -> Iterator[Finding]:
 def _flows(flows: Sequence[Flow], mode: str) -> Iterator[Finding]:
     if flows and mode not in ("backtest", "replay"):
         yield (), f"are for modes backtest and replay; in mode {mode} {_THROUGH_CAPITAL}"
-    names = Counter(flow.reference for flow in flows)
+    names = Counter(flow.reference or f"flow {number}" for number, flow in enumerate(flows, start=1))
     for number, flow in enumerate(flows):
         if flow.reference is not None and names[flow.reference] > 1:
             yield (number, "reference"), f"{flow.reference!r} is used twice; every flow needs one of its own"

@@ -35,7 +35,9 @@ class Due:
     slot: str
 
 
-def moments(calendar: str, interval: str, settle: timedelta, schedule: str, start: date, end: date) -> tuple[Due, ...]:
+def moments(
+    calendar: str, interval: str, settle: timedelta, schedule: str, start: date, end: date, following: int = 0
+) -> tuple[Due, ...]:
     """All moments of a schedule on the sessions from ``start`` to ``end``, in order.
 
     Args:
@@ -44,12 +46,14 @@ def moments(calendar: str, interval: str, settle: timedelta, schedule: str, star
         settle: how long after its end the source may still change a bar.
         schedule: ``every_bar``, ``daily``, ``weekly`` or ``monthly``: the last session of the week or month.
         start, end: exchange dates, inclusive.
+        following: sessions after ``end`` that are looked at too, as far as the calendar knows them.
 
     Raises:
         ConfigError: the calendar is unknown, or does not know these dates.
     """
-    known = covering(calendar, start, end, following=_AHEAD)
-    count = int(np.searchsorted(known.dates, np.datetime64(end, "D"), side="right"))
+    known = covering(calendar, start, end, following=_AHEAD + following)
+    count = int(np.searchsorted(known.dates, np.datetime64(end, "D"), side="right")) + following
+    count = min(count, len(known.dates))
     if schedule == "every_bar" and interval != "1d":
         return tuple(due for row in range(count) for due in _bars_of(known, row, interval, settle))
     acts = is_last_of(known.dates, schedule) if schedule in ("weekly", "monthly") else np.ones(count, dtype=np.bool_)

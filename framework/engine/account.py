@@ -160,10 +160,10 @@ class Account:
 
     def spendable(self, bar: int) -> float:
         """What target weights are fractions of, in micros: equity at the close of ``bar`` without the buffer."""
-        amount = min(self._worth(bar), self.limit) * self.usable
+        amount = min(self.worth(bar), self.limit) * self.usable
         return amount if amount > 0.0 else 0.0
 
-    def _worth(self, bar: int) -> float:
+    def worth(self, bar: int) -> float:
         """Equity at the close of ``bar``, with what an allocation there has moved since it was valued; micros."""
         worth = self.value_to(bar)
         return worth + self._late if bar == self._late_bar else worth
@@ -192,7 +192,7 @@ class Account:
 
     def equity_at(self, bar: int) -> float:
         """Equity at the close of ``bar``, in currency; what an allocation there has moved is in it."""
-        return self._worth(bar) / MICRO
+        return self.worth(bar) / MICRO
 
     def shares_at(self, bar: int) -> Floats:
         """Positions in shares, shape ``(N,)``."""

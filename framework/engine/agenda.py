@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framework.data.flow_dates import DatedFlow
+from framework.data.slots import Schedule, Slots
 from framework.engine.account import Flow
 from framework.engine.meeting import Meeting, Seat
 from framework.model.money import MICRO, to_micro
@@ -51,17 +52,24 @@ class Agenda:
     Args:
         interruptions: see there.
         portfolio_id: whose.
+        schedule: of its decisions.
         seat: the portfolio as a meeting sees it.
         timeline: of its panel.
         first: row of its first bar that counts.
     """
 
     def __init__(
-        self, interruptions: Interruptions, portfolio_id: str, seat: Seat, timeline: Timeline, first: int
+        self,
+        interruptions: Interruptions,
+        portfolio_id: str,
+        schedule: Schedule,
+        seat: Seat,
+        timeline: Timeline,
+        first: int,
     ) -> None:
         self._id, self._seat, self._meeting = portfolio_id, seat, interruptions.meeting
         self._account, self._book = seat.account, seat.book
-        self._stops = _stops(interruptions, timeline, first)
+        self._stops = _stops(interruptions, schedule, timeline, first)
         self._done = 0
         self._refused: list[str] = []
         #: Row of the next interruption; far beyond all rows when there is none left.
@@ -110,11 +118,12 @@ class Agenda:
         self._account.move(row, Flow(row + 1, flow.at, micros, kind, flow.reference))
 
 
-def _stops(interruptions: Interruptions, timeline: Timeline, first: int) -> list[_Stop]:
-    stops = []
+def _stops(interruptions: Interruptions, schedule: Schedule, timeline: Timeline, first: int) -> list[_Stop]:
+    stops, slots = [], _slots(schedule, timeline) if interruptions.flows else {}
     for flow in interruptions.flows:
-        row = int(np.searchsorted(timeline.session, np.datetime64(flow.session, "D"))) - 1
-        stops.append(_Stop(max(row, first - 1), True, stamp(flow.at), flow, -1))
+        row, at = int(np.searchsorted(timeline.session, np.datetime64(flow.session, "D"))) - 1, stamp(flow.at)
+        is_before = row >= first and row in slots and bool(at < slots[row])
+        stops.append(_Stop(max(row, first - 1), not is_before, at, flow, -1))
     dues = () if interruptions.meeting is None else interruptions.meeting.dues
     for number, due in enumerate(dues):
         at = stamp(due.at)
@@ -122,3 +131,11 @@ def _stops(interruptions: Interruptions, timeline: Timeline, first: int) -> list
         is_of_bar = row >= first and bool(timeline.available[row] == at)
         stops.append(_Stop(max(row, first - 1), not is_of_bar, at, None, number))
     return sorted(stops, key=lambda stop: stop[:3])
+
+
+def _slots(schedule: Schedule, timeline: Timeline) -> dict[int, np.datetime64]:
+    """When the rows are decided on whose decisions come later than their bars."""
+    if not isinstance(schedule, Slots):
+        return {}
+    rows, moments = schedule.acting(timeline)
+    return dict(zip(rows.tolist(), moments, strict=True))

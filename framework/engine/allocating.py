@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from math import inf
 
 import numpy as np
@@ -23,8 +23,8 @@ from framework.data.feed import Feed
 from framework.data.moments import Due, moments
 from framework.data.window import Market
 from framework.db.pool import Pool
-from framework.db.types import Connection
 from framework.engine.clock import Clock
+from framework.model.panel import Floats
 from framework.model.timeline import moment, stamp
 from framework.trading.allocation import Allocation, run_id
 
@@ -32,9 +32,13 @@ log = logging.getLogger(__name__)
 
 #: So far around a day its moments and those next to it lie: more than a month, for monthly ones.
 _AROUND = timedelta(days=40)
+_AHEAD = 32
 #: Sessions that are looked at beyond those asked for, where a portfolio has not been valued in each.
 _MORE_SESSIONS = 20
 _LOOK_SECONDS = 0.1
+#: The engine was stopped while an allocation was waited for.
+STOPPED = "the engine stops"
+_FAR = datetime(9000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +86,8 @@ class Dues:
     def _around(self, now: datetime) -> tuple[Due, ...]:
         day, known = self._known
         if day != now.date():
-            day, known = now.date(), moments(*self._asked, now.date() - _AROUND, now.date() + _AROUND)
+            day = now.date()
+            known = moments(*self._asked, day - _AROUND, day, following=_AHEAD)
             self._known = day, known  # in one step: threads share this
         return known
 
@@ -96,6 +101,7 @@ class AllocationDesk:
         participants: the portfolios that it lists.
         feed: of the market, for all their tickers.
         calendar: name of the exchange calendar.
+        settle: how long after its end the source may still change a bar.
         is_daily: whether bars are daily, and so labelled by their day.
         since: exchange date of the first session that returns may be of.
         made_by: who makes them, for whoever looks.
@@ -108,13 +114,15 @@ class AllocationDesk:
         participants: Sequence[Participant],
         feed: Feed,
         calendar: str,
+        settle: timedelta,
         is_daily: bool,
         since: date | None,
         made_by: str,
     ) -> None:
         self.allocation = allocation
         self._pool, self._feed, self._participants = pool, feed, tuple(participants)
-        self._calendar, self._is_daily, self._since, self._made_by = calendar, is_daily, since, made_by
+        self._calendar, self._settle, self._is_daily = calendar, settle, is_daily
+        self._since, self._made_by = since, made_by
 
     def make(self, due: Due, now: datetime, clock: datetime | None, name: str | None = None) -> Allocated:
         """Make the allocation of a moment, unless it has been made.
@@ -138,30 +146,43 @@ class AllocationDesk:
     def _request(self, due: Due, now: datetime, name: str | None) -> Request:
         with self._pool.transaction(read_only=True, isolation="repeatable read") as connection:
             market = self._feed.refresh(connection, now)
-            marks = {each.portfolio_id: self._marks(connection, market, each, due, now) for each in self._participants}
+            newest = max(due.session, self._newest_session(now))
+            rates_at = np.array([stamp(due.at)])
+            marks = {}
+            for each in self._participants:
+                fx = None if each.fx is None else each.fx(connection, now).at(each.tickers, rates_at)[0]
+                marks[each.portfolio_id] = _marks(market, each, newest, fx)
         known_as = name or run_id(self.allocation.name, due.session, due.slot)
         history = self._history(due.session)
-        return Request(self.allocation, known_as, due.at, due.session, marks, history, self._made_by)
+        return Request(self.allocation, known_as, due.at, due.session, newest, marks, history, self._made_by)
 
-    def _marks(self, connection: Connection, market: Market, who: Participant, due: Due, now: datetime) -> Marks:
-        closes, dates = market.last_closes(who.tickers), market.last_sessions(who.tickers)
-        values = np.array([closes.get(ticker, 0.0) for ticker in who.tickers])
-        is_fresh = np.array([dates.get(ticker) == due.session for ticker in who.tickers])
-        if who.fx is not None:
-            rates = who.fx(connection, now).at(who.tickers, np.array([stamp(due.at)]))[0]
-            values = values * np.nan_to_num(rates)
-        return Marks(who.tickers, values, is_fresh, who.lots_per_share)
+    def _newest_session(self, now: datetime) -> date:
+        """The last session that has ended, its bars settled."""
+        found = moments(self._calendar, "1d", self._settle, "daily", now.date() - _AROUND, now.date())
+        return [due.session for due in found if due.at <= now][-1]
 
     def _history(self, session: date) -> History:
         count = self.allocation.allocator.sessions()
         if not count:
-            return History(np.empty(0, "datetime64[D]"), (), np.empty(0, "datetime64[D]"))
-        known = covering(self._calendar, session - timedelta(days=2 * (count + _MORE_SESSIONS)), session)
-        starts = known.dates.astype("datetime64[us]") if self._is_daily else known.opens
-        wanted = known.dates[-count:]
+            return History(np.empty(0, "datetime64[D]"), (), np.empty(0, "datetime64[D]"), _FAR)
+        known = covering(self._calendar, session - timedelta(days=2 * (count + _MORE_SESSIONS)), session, following=1)
+        starts = [moment(start) for start in (known.dates.astype("datetime64[us]") if self._is_daily else known.opens)]
+        stop = int(np.searchsorted(known.dates, np.datetime64(session, "D"), side="right"))
+        until = starts[stop] if stop < len(starts) else _FAR
+        wanted = known.dates[:stop][-count:]
         if self._since is not None:
             wanted = wanted[wanted >= np.datetime64(self._since, "D")]
-        return History(wanted, tuple(map(moment, starts)), known.dates)
+        return History(wanted, tuple(starts[:stop]), known.dates[:stop], until)
+
+
+def _marks(market: Market, who: Participant, newest: date, rates: Floats | None) -> Marks:
+    """What a portfolio's tickers are worth; ``rates`` to its currency, where any is in another."""
+    closes, dates = market.last_closes(who.tickers), market.last_sessions(who.tickers)
+    values = np.array([closes.get(ticker, 0.0) for ticker in who.tickers])
+    is_fresh = np.array([dates.get(ticker, date.min) >= newest for ticker in who.tickers])
+    if rates is not None:
+        values = values * np.nan_to_num(rates)
+    return Marks(who.tickers, values, is_fresh, who.lots_per_share)
 
 
 class Rendezvous:
@@ -202,7 +223,8 @@ class Rendezvous:
             known_until: when its newest bar became available; ``None``: it has none.
 
         Returns:
-            what is to be said about it; ``""``: all went well, money may have moved; ``None``: nothing was due.
+            what is to be said about it; ``""``: it is over, money may have moved; ``None``: nothing was due;
+            :data:`STOPPED`: the engine stops, and nothing may be decided any more.
         """
         due = self.dues.latest(now) if name in self._arrived else None
         if due is None or _has_reached(self._left[name], due):
@@ -216,8 +238,10 @@ class Rendezvous:
             while not _has_reached(self._done, due) and not self._clock.is_over and time.monotonic() < deadline:
                 self._changed.wait(_LOOK_SECONDS)
             self._left[name] = due.at
-            if _has_reached(self._done, due) or self._clock.is_over:
+            if _has_reached(self._done, due):
                 return ""
+            if self._clock.is_over:
+                return STOPPED
         return f"went on without the allocation of {due.session}, which was waited for {self._wait_seconds:g} s"
 
     def wait_for(self, due: Due, expected: Callable[[], Iterable[str]]) -> tuple[str, ...] | None:
@@ -238,6 +262,11 @@ class Rendezvous:
                     return missing
                 self._changed.wait(_LOOK_SECONDS)
         return None
+
+    def is_awaited(self, due: Due) -> bool:
+        """Whether portfolios may still wait for it."""
+        with self._changed:
+            return self._awaited[0] == due.at and time.monotonic() < self._awaited[1]
 
     def done(self, due: Due) -> None:
         """Nobody has to wait for this allocation any more."""

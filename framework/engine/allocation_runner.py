@@ -18,7 +18,7 @@ from framework.errors import EngineError
 
 log = logging.getLogger(__name__)
 
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 30.0
+_FIRST_PAUSE_SECONDS, _SOON_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 1.0, 30.0
 
 
 class AllocationRunner:
@@ -102,10 +102,12 @@ class AllocationRunner:
             self._failed = due.at
             log.warning("allocation of %s: %s", due.session, text, exc_info=not isinstance(error, EngineError))
             self._told(due, None, text)
-        self._rendezvous.done(due)
         if self._clock.is_simulated:
+            self._rendezvous.done(due)
             return True
-        self._sleeper.wait(self._clock.now() + timedelta(seconds=_LONGEST_PAUSE_SECONDS))
+        # Whoever waits for it goes on by itself when the time is up.
+        pause = _SOON_SECONDS if self._rendezvous.is_awaited(due) else _LONGEST_PAUSE_SECONDS
+        self._sleeper.wait(self._clock.now() + timedelta(seconds=pause))
         return False
 
     def _pause(self) -> None:

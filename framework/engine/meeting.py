@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 Dates = NDArray[np.datetime64]
 
+#: Micros beyond which a float64 does not hold every whole number.
+_EXACT = 2**53
 #: What the market may move until an order without a limit fills; as in the query ``reserved_cash``.
 _RESERVE = Decimal("1.005")
 
@@ -79,8 +81,8 @@ class Seat:
         return shares * Decimal(round(self.account.closes.item(order.decided, order.column) * MICRO)) * _RESERVE
 
     def equity(self) -> float:
-        """At the close of the row it stands at, in micros."""
-        return self.account.value_to(self.row) if self.row >= self._first else self.account.cash
+        """At the close of the row it stands at, with all that has come since; in micros."""
+        return self.account.worth(self.row) if self.row >= self._first else self.account.cash
 
     def is_halted(self) -> bool:
         """Whether a risk rule has halted it."""
@@ -202,7 +204,10 @@ class Meeting:
                     "price of that session"
                 )
                 return
-        plan = plan_allocation(self._allocator, self._terms, self._standing(seats, session), due.at)
+        try:
+            plan = plan_allocation(self._allocator, self._terms, self._standing(seats, session), due.at)
+        except AllocationError as error:
+            raise AllocationError(f"allocator {self._name} at the close of {due.session}: {error}") from error
         self._move(plan, seats, due)
 
     def _standing(self, seats: Sequence[Seat], session: np.datetime64) -> Standing:
@@ -228,7 +233,7 @@ class Meeting:
             seat.account.move(seat.row, Flow(seat.row + 1, due.at, micros, "transfer", name))
             self._cash -= micros
             self._flows.append(Flow(-1, due.at, -micros, "transfer", name))
-        if self._all_cash(seats) != before:
+        if self._all_cash(seats) != before < _EXACT:
             raise AllocationError(f"the allocation {name} changed the cash of all portfolios together; this is a bug")
         for column, seat in enumerate(seats):
             is_short = self._terms.reduces and plan.shortfall[column] > 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import numpy as np
@@ -30,7 +30,7 @@ from framework.engine.watcher import Watcher
 from framework.errors import ParityError
 from framework.model.money import rate_decimal
 from framework.model.result import AllocationResult, MasterResult, PortfolioResult
-from framework.model.timeline import Timeline, moment
+from framework.model.timeline import moment
 from framework.trading.broker import Broker, BrokerAccount, Exchange
 from framework.trading.costs import Costs
 
@@ -82,6 +82,7 @@ def replay(
     coming: Coming,
     progress: Callable[[str, int, int], None],
     master: Master | None = None,
+    events: Sequence[datetime] = (),
 ) -> None:
     """Run portfolios through books of their own: the live engine, on a clock that stands at one bar after the other.
 
@@ -93,16 +94,18 @@ def replay(
         coming: the calendar.
         progress: is told (portfolio, bars done, bars in all); may raise, which ends the replay.
         master: the master account and who allocates; None: there is no allocator.
+        events: moments of flows and allocations, which may lie before the first bar and after the last.
 
     Raises:
         EngineError: the first that a portfolio failed with.
     """
+    opening = min([*events, *(moment(job.timeline.opens[job.first]) for job in jobs)]) - timedelta(seconds=1)
     for job, assignment in zip(jobs, assignments, strict=True):
         open_portfolio(scratch.pool, assignment.identity)
-        _deposit(scratch.pool, job.portfolio_id, job.terms.opening_cash, job.timeline, job.first)
+        _deposit(scratch.pool, job.portfolio_id, job.terms.opening_cash, opening)
     if master is not None:
         open_portfolio(scratch.pool, Identity(MASTER, "replay", "simulated", "master", master.currency))
-        _deposit(scratch.pool, MASTER, master.opening_cash, jobs[0].timeline, jobs[0].first)
+        _deposit(scratch.pool, MASTER, master.opening_cash, opening)
     failures: list[BaseException] = []
     done = {job.portfolio_id: 0 for job in jobs}
     bars = {job.portfolio_id: len(job.panel) - job.first for job in jobs}
@@ -121,7 +124,7 @@ def replay(
 
     starts = [moment(job.timeline.available[job.first]) for job in jobs]
     ends = [moment(job.timeline.available[-1]) for job in jobs]
-    clock = SimulatedClock(min(starts), max(ends))
+    clock = SimulatedClock(min([*events, *starts]), max([*events, *ends]))
     engine = LiveEngine(
         "replay",
         "",
@@ -139,17 +142,15 @@ def replay(
         raise failures[0]
 
 
-def _deposit(pool: Pool, portfolio_id: str, cash: float, timeline: Timeline, first: int) -> None:
-    """The opening deposit, just before the first bar."""
+def _deposit(pool: Pool, portfolio_id: str, cash: float, before: datetime) -> None:
+    """The opening deposit, before all that happens."""
     if not cash:
         return
-    before = moment(timeline.opens[first]) - timedelta(seconds=1)
-    session: date = timeline.session[first].item()
     deposit = CashMovement(
         portfolio_id=portfolio_id,
         key=opening_key(portfolio_id),
         at=before,
-        session=session,
+        session=before.date(),
         kind="deposit",
         amount=Decimal(repr(cash)),
     )
@@ -215,7 +216,7 @@ def _moved(allocation: AllocationResult) -> dict[str, float]:
 def _difference(portfolio_id: str, what: str, replayed: object, backtested: object) -> ParityError:
     return ParityError(
         f"portfolio {portfolio_id}: replay and backtest differ in {what}: the replay has {replayed}, the backtest "
-        f"{backtested}. The strategy may keep something on itself between bars (use ctx.state), or decide on more "
+        f"{backtested}. A strategy may keep something on itself between bars (use ctx.state), or decide on more "
         "bars than `lookback` gives it"
     )
 

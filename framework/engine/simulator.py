@@ -98,7 +98,7 @@ def simulate(job: Simulation, progress: Progress | None = None) -> PortfolioResu
     late = delays(job.schedule, job.timeline)
     book = OrderBook(account, job.timeline.last_of_session(), review=review, delays=late)
     seat = Seat(account, book, review, job.panel, job.timeline, job.first)
-    agenda = Agenda(job.interruptions, job.portfolio_id, seat, job.timeline, job.first)
+    agenda = Agenda(job.interruptions, job.portfolio_id, job.schedule, seat, job.timeline, job.first)
     last = len(job.panel) - 1
     if last >= job.first:
         run = _run_weights if style(job.strategy) == "weights" else _run_bars
@@ -188,7 +188,7 @@ def _run_chunk(
     cells = _cells(job, account, agenda, rows, columns, weights[rows, columns])
     edges = np.concatenate(([0], np.flatnonzero(np.diff(rows)) + 1, [len(rows)]))
     all_clean = bool(cells.clean.all())
-    is_undisturbed = not book.waiting and agenda.row >= stop
+    is_undisturbed = not book.waiting and agenda.row >= stop and account.limit == np.inf
     if all_clean and is_undisturbed and _is_scalar(FEW_TICKERS - 1, len(job.panel.tickers)):
         rebalance_few(account, rows, edges, cells.as_lists())
         return

@@ -28,7 +28,7 @@ from framework.data.window import Window
 from framework.db.pool import Pool
 from framework.db.retry import retry
 from framework.engine.actions import Actions
-from framework.engine.allocating import Rendezvous
+from framework.engine.allocating import STOPPED, Rendezvous
 from framework.engine.decider import Assignment, Decider, StrategyData, closing
 from framework.engine.flows import DatedFlows
 from framework.engine.gateway import Gateway
@@ -176,9 +176,10 @@ class Worker:
         has_begun = self._has_begun(data.window)
         if has_begun:
             self._value(data)
-        if self._meet(data):
+        met = self._meet(data)
+        if met is not None:
             data = self.get_data()
-        if not has_begun:
+        if not has_begun or met == STOPPED:
             return data
         for _ in range(_MOST_ATTEMPTS):
             if data.halted_by is not None or not self._decider.is_due(data) or self._decide(data):
@@ -190,16 +191,16 @@ class Worker:
                 data = self._carry_on(data)
         return data
 
-    def _meet(self, data: StrategyData) -> bool:
-        """Wait for an allocation that is due; whether money may have moved."""
+    def _meet(self, data: StrategyData) -> str | None:
+        """Wait for an allocation that is due; see :meth:`Rendezvous.arrive`."""
         if self._rendezvous is None:
-            return False
+            return None
         available = data.window.timeline.available
         known_until = moment(available[-1]) if len(available) else None
         said = self._rendezvous.arrive(self._identity.portfolio_id, data.now, known_until)
         if said:
             self._watcher.acted(self._identity, said)
-        return said is not None
+        return said
 
     def _carry_on(self, data: StrategyData) -> StrategyData:
         """Bring earlier orders up to date: settled with the broker, taken back under a halt, sent if they may be."""

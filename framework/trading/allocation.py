@@ -121,6 +121,10 @@ class Allocation:
     currency: str
     wait_seconds: float
 
+    def limits(self, portfolio_id: str) -> bool:
+        """Whether what a portfolio could not give limits what its own targets are sized on."""
+        return self.terms.reduces and portfolio_id in self.terms.portfolios
+
 
 def listed(allocator: Allocator, offered: Sequence[str]) -> tuple[str, ...]:
     """The portfolios that an allocator lists, in the order of the config.

@@ -8,7 +8,7 @@ from framework import Context, Ge, Strategy, hookimpl
 
 
 class BuyAndHold(Strategy):
-    """Buys each ticker once, at the first bar that it has, and never trades again.
+    """Buys each ticker once, at the first bar that it has once there is money, and never trades again.
 
     An order that found no bar is asked for again at the next; one that cash did not cover is not.
     """
@@ -22,7 +22,7 @@ class BuyAndHold(Strategy):
             ticker = ctx.tickers[order.ticker]
             if order.reason == "no bar" and ticker in asked:
                 asked.remove(ticker)
-        if len(asked) == len(ctx.tickers):
+        if len(asked) == len(ctx.tickers) or ctx.equity <= 0.0:
             return
         share = 1.0 / len(ctx.tickers) if self.weight is None else self.weight
         close = ctx.close

@@ -23,7 +23,7 @@ from framework.books.state import read_portfolio
 from framework.books.valuation import value
 from framework.db.pool import Pool
 from framework.engine.halts import halt
-from framework.errors import AllocationError, BookingError, DatabaseError, InsufficientCash
+from framework.errors import AllocationError, BookingError, DatabaseError, IdempotencyConflict, InsufficientCash
 from framework.trading.allocation import Allocation, AllocationTerms
 from tests.books.cases import ask
 
@@ -53,7 +53,7 @@ class Seeing(Fixed):
         return super().allocate(state)
 
 
-NO_HISTORY = History(np.empty(0, "datetime64[D]"), (), np.empty(0, "datetime64[D]"))
+NO_HISTORY = History(np.empty(0, "datetime64[D]"), (), np.empty(0, "datetime64[D]"), CLOSE)
 
 
 def request(run_id, *, weights=(0.5, 0.5), fresh=True, allocator=None, history=NO_HISTORY, currency="USD", **changes):
@@ -63,7 +63,7 @@ def request(run_id, *, weights=(0.5, 0.5), fresh=True, allocator=None, history=N
     made = allocator or Fixed(weights=weights)
     marks = Marks(("AAA", "BBB"), np.array([PRICE, PRICE]), np.array([fresh, True]), 1.0)
     allocation = Allocation("test/fixed", made, terms, "daily", currency, 30.0)
-    return Request(allocation, run_id, CLOSE, DAY, dict.fromkeys(ids, marks), history, "a test")
+    return Request(allocation, run_id, CLOSE, DAY, DAY, dict.fromkeys(ids, marks), history, "a test")
 
 
 def money(portfolio_id, amount, key):
@@ -124,6 +124,14 @@ def test_once_per_run_id_also_when_the_world_has_changed(funded):
     book(funded, [money(MASTER, 500, "more")])
     assert allocate(funded, request("r1", weights=(0.1, 0.1))) == replace(first, already=True)
     assert cash_of(funded, MASTER) == 500
+
+
+def test_the_run_id_of_other_portfolios_is_a_conflict(funded):
+    allocate(funded, request("r1", weights=(0.5,)))
+    with pytest.raises(IdempotencyConflict, match="was made for the portfolios 1, not for 1, 2; nothing moved"):
+        allocate(funded, request("r1"))
+    with pytest.raises(IdempotencyConflict):
+        propose(funded, request("r1"))
 
 
 def test_a_proposal_is_what_would_be_made(funded):
@@ -197,7 +205,9 @@ def test_the_allocator_sees_the_returns_of_the_sessions_asked_for(funded):
             book(funded, [money("1", 100, "in")])
     dates = np.array(days, dtype="datetime64[D]")
     seeing = Seeing(weights=(0.5, 0.5))
-    allocate(funded, request("r1", allocator=seeing, history=History(dates[1:], starts, dates)))
+    allocate(
+        funded, request("r1", allocator=seeing, history=History(dates[1:], starts, dates, CLOSE + timedelta(days=1)))
+    )
     (state,) = seeing.states
     first = 620 / 600 - 1
     assert state.returns[:, 0].tolist() == pytest.approx([first, 0.0, 610 / 720 - 1], abs=1e-9)

@@ -389,6 +389,14 @@ def test_documented_parts_that_are_missing_say_so(write: Write, override: str, a
             "flows=[{amount: 1, every: week, reference: a}, {amount: 1, every: year, reference: a}]",
             "--set: portfolios.0.flows.0.reference: 'a' is used twice",
         ),
+        (
+            "flows=[{amount: 1, every: week}, {amount: 1, every: week, reference: flow 1}]",
+            "--set: portfolios.0.flows.1.reference: 'flow 1' is used twice",
+        ),
+        (
+            "allocator={name: daily, wait_seconds: 90}",
+            "--set: allocator.wait_seconds: 90 is above engine.decision_seconds",
+        ),
         ("master={cash: 5}", "--set: master: needs an `allocator:`, or its money would never be used"),
         ("flows=[{amount: 0, every: month}]", "amount is 0"),
         ("margin={initial: 7}", "margin.initial: was 7; input should be less than or equal to 1"),

@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+import pytest
+
 from framework.books.allocation import Allocated
-from framework.engine.allocating import Dues, Rendezvous
+from framework.engine.allocating import STOPPED, Dues, Rendezvous
 from framework.engine.allocation_runner import AllocationRunner
 from framework.engine.clock import RealClock, SimulatedClock
 from framework.errors import AllocationError, DatabaseUnavailable
@@ -40,6 +42,13 @@ def test_what_is_due_is_the_last_moment_that_has_come():
     assert dues().following(CLOSE).at == CLOSE + timedelta(days=1)
     assert dues("monthly").following(CLOSE).session == date(2010, 3, 31)
     assert dues("weekly").latest(CLOSE) is None
+
+
+@pytest.mark.parametrize("calendar", ["XBOM", "XSHG", "XSES"])
+def test_calendars_that_are_known_to_the_end_of_the_year_only(calendar):
+    for day in (date(2026, 11, 27), date(2026, 12, 23)):
+        noon = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+        assert Dues(calendar, "1d", timedelta(0), "daily", date.min).latest(noon) is not None
 
 
 def test_nothing_due_is_waited_for():
@@ -113,7 +122,7 @@ def test_an_engine_that_stops_lets_all_go():
         allocating = threads.submit(met.wait_for, met.dues.latest(CLOSE), met.names)
         time.sleep(0.05)
         clock.stop()
-        assert waiting.result(5) == ""
+        assert waiting.result(5) == STOPPED
         assert allocating.result(5) is None
 
 
@@ -205,3 +214,17 @@ def test_it_says_whom_it_has_not_waited_for():
     clock.stop()
     thread.join(10)
     assert told == ["without waiting any longer for b"]
+
+
+def test_a_price_that_comes_a_little_late_is_waited_for():
+    clock, told = RealClock(AFTER), []
+    met = rendezvous(clock, names=("a",))
+    desk = Desk(AllocationError("portfolio a holds X, which has no price"), MADE)
+    runner = AllocationRunner(desk, met, clock, lambda due, made, text: told.append(made))
+    thread = threading.Thread(target=runner.run, args=(met.names,), daemon=True)
+    thread.start()
+    assert met.arrive("a", AFTER, CLOSE) == ""
+    assert len(desk.asked) == 2
+    clock.stop()
+    thread.join(10)
+    assert told == [None, MADE]

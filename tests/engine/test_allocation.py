@@ -15,6 +15,7 @@ from framework.engine.account import Terms
 from framework.engine.agenda import Interruptions
 from framework.engine.simulator import simulate
 from framework.errors import AllocationError
+from framework.model.timeline import Timeline
 from framework.trading.costs import Costs
 from framework.trading.risk import NamedRule
 from tests.engine import allocation_reference
@@ -268,3 +269,77 @@ def test_flows_of_the_master_account():
     assert meeting.notes() == (
         "the withdrawal of 900.00 from the master account on 2005-01-06 (c) was refused: it had 100.00",
     )
+
+
+# --- portfolios without a bar at the moment ------------------------------------------------------------------------
+
+
+def without(clock, rows):
+    """A clock that lacks these rows."""
+    keep = np.setdiff1d(np.arange(len(clock)), rows)
+    return Timeline(*(getattr(clock, name)[keep] for name in Timeline.__dataclass_fields__))
+
+
+def idle(clock, cash=0.0):
+    """Trades nothing."""
+    prices = np.full((len(clock), 1), 10.0)
+    return Case(panel(prices, prices, clock), clock, np.full((len(clock), 1), np.nan), Terms(cash, 1.0, 0.0, Costs()))
+
+
+def test_what_came_since_its_last_bar_counts_at_the_next_meeting():
+    full = timeline(6)
+    one, two = idle(without(full, [3, 4])), idle(full)
+    meeting = meeting_of(full, [2, 3, 4], Fixed(weights=(0.5, 0.0)), terms_of(2), 1000.0)
+    run_together([one.job(), two.job()], meeting)
+    assert [each.equity.tolist() for each in meeting.result().allocations] == [[0.0, 0.0], [500.0, 0.0], [500.0, 0.0]]
+    assert [each.transfer.tolist() for each in meeting.result().allocations] == [[500.0, 0.0], [0.0, 0.0], [0.0, 0.0]]
+
+
+def test_meetings_go_on_after_the_last_bar():
+    full = timeline(8)
+    one, two = idle(without(full, [5, 6, 7])), idle(full)
+    meeting = meeting_of(full, [4, 5, 6, 7], Fixed(weights=(0.3, 0.0)), terms_of(2), 1000.0)
+    run_together([one.job(), two.job()], meeting)
+    assert [each.transfer.tolist()[0] for each in meeting.result().allocations] == [300.0, 0.0, 0.0, 0.0]
+
+
+def test_a_deposit_on_a_day_without_a_bar_counts_at_its_close():
+    full = timeline(6)
+    one, two = idle(without(full, [3]), 1000.0), idle(full)
+    meeting = meeting_of(full, [3], Fixed(weights=(0.5, 0.5)), terms_of(2))
+    run_together([one.job(), two.job()], meeting, [(flow(full, 3, 500.0),), ()])
+    (made,) = meeting.result().allocations
+    assert (made.equity.tolist(), made.transfer.tolist()) == ([1500.0, 0.0], [-750.0, 750.0])
+
+
+@pytest.mark.parametrize("cash", [5e9, 1e11])
+def test_more_money_than_a_float_can_count(cash):
+    clock = timeline(6)
+    prices = np.round(3000 + np.random.default_rng(1).normal(0, 30, (6, 1)), 6)
+    one = Case(panel(prices, prices, clock), clock, np.full((6, 1), 0.5), Terms(cash, 1.0, 0.0, Costs()))
+    meeting = meeting_of(clock, [1, 2, 3, 4], Fixed(weights=(0.7, 0.2)), terms_of(2), cash / 3)
+    run_together([one.job(), idle(clock).job()], meeting)
+    assert len(meeting.result().allocations) == 4
+
+
+def test_a_limit_holds_in_every_chunk_of_bars(monkeypatch):
+    def trades(strategy):
+        clock = timeline(12)
+        prices = np.round(10 + np.random.default_rng(3).normal(0, 0.2, (12, 1)).cumsum(axis=0), 2)
+        one = Case(panel(prices, prices, clock), clock, np.full((12, 1), 1.0), Terms(1000.0, 1.0, 0.0, Costs()))
+        meeting = meeting_of(clock, [2], Fixed(weights=(0.4, 0.6)), terms_of(2))
+        return run_together([one.job(strategy(one.weights)), idle(clock).job()], meeting)[0].trades.quantity.tolist()
+
+    monkeypatch.setattr("framework.engine.simulator._CHUNK_CELLS", 4)
+    assert trades(Given) == trades(GivenOnBar)
+
+
+def test_an_allocator_that_wants_too_much_is_named_with_the_session():
+    class TooMuch(Fixed):
+        def allocate(self, state):
+            return np.full(1, 2.0 * state.total)
+
+    clock = timeline(4)
+    meeting = meeting_of(clock, [2], TooMuch(weights=(0.0,)), terms_of(1))
+    with pytest.raises(AllocationError, match=r"^allocator test/fixed at the close of 2005-01-05: allocate\(\) wants"):
+        run_together([idle(clock, 100.0).job()], meeting)

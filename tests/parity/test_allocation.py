@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import date, timedelta
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from framework.books.allocation import read_allocation
 from framework.cli.main import run_command
+from framework.data.calendars import covering
 from framework.engine import replay
 from framework.errors import ParityError
 
@@ -98,6 +101,18 @@ def engine(tmp_path, database, monkeypatch, capfd):
     return run
 
 
+@pytest.fixture
+def whole(engine, tmp_path, capfd):
+    """Runs a config of its own; gives (status, stderr)."""
+
+    def run(text):
+        (tmp_path / "whole.yaml").write_text(text)
+        status = run_command(("run", "whole.yaml", "--out", "out"))
+        return status, capfd.readouterr().err
+
+    return run
+
+
 FIXED = "name: fixed, params: {weights: {a: 0.4, b: 0.3, c: 0.2}}"
 MASTER = "master: {cash: 30000, flows: [{date: 2010-01-15, amount: 5000}, {date: 2010-02-01, amount: -2500}]}\n"
 
@@ -126,6 +141,67 @@ def test_an_allocator_comes_out_the_same(engine, allocator, rest, last):
     if last:
         assert "halted on" in err
     assert "(too much) was refused" in err
+
+
+HEADLESS = HEAD.replace("start: 2010-01-04\nend: 2010-03-19\n", "")
+SOME = """\
+start: {start}
+end: {end}
+portfolios:
+  - {{id: a, cash: 60000, tickers: [IBM, AAPL], lookback: 20, strategy: {{name: limits}}, schedule: "{schedule}",
+     flows: [{{every: week, amount: 150}}, {{date: 2010-01-20, amount: -200}}]}}
+  - {{id: b, tickers: [MSFT], lookback: 20, strategy: {{name: buy_and_hold}}}}
+allocator: {{name: fixed, params: {{weights: {{a: 0.4, b: 0.3}}}}}}
+master: {{cash: 30000, flows: [{{every: week, amount: 500}}]}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "schedule"),
+    [
+        ("2010-01-04", "2010-02-05", "0 10 * * *"),  # decides after the session has opened, and its flows have come
+        ("2004-12-06", "2005-01-21", "every_bar"),  # no prices yet, and no portfolio of a's ...
+        ("2013-02-11", "2013-03-15", "every_bar"),  # ... and none any more
+    ],
+    ids=["cron", "before_the_data", "after_the_data"],
+)
+def test_flows_and_allocations_where_nobody_trades(whole, start, end, schedule):
+    status, err = whole(HEADLESS + SOME.format(start=start, end=end, schedule=schedule))
+    assert status == 0, err
+
+
+INTRADAY = """\
+name: allocated
+mode: replay
+start: 2024-03-04
+end: 2024-03-12
+interval: 1h
+data_source: {name: csv, params: {path: '*.csv'}}
+broker: {name: simulated, params: {commission: {name: percent, rate: 0.0005}, slippage: {name: bps, bps: 1}}}
+portfolios:
+  - {id: a, cash: 60000, tickers: [AA, BB], lookback: 30, flows: [{every: week, amount: 700}],
+     strategy: {name: sma_cross_on_bar, params: {fast: 3, slow: 8}}}
+  - {id: b, cash: 20000, tickers: [CC], lookback: 30, strategy: {name: sma_cross_on_bar, params: {fast: 2, slow: 5}}}
+master: {cash: 30000}
+allocator: {name: fixed, params: {weights: {a: 0.4, b: 0.3}}, schedule: %s}
+"""
+
+
+@pytest.mark.parametrize("schedule", ["every_bar", "daily"])
+def test_hours_and_days_without_a_bar(whole, tmp_path, schedule):
+    known, draw = covering("XNYS", date(2024, 2, 26), date(2024, 3, 12)), np.random.default_rng(7)
+    for ticker in ("AA", "BB", "CC"):
+        lines, price = ["timestamp,ticker,open,high,low,close,volume"], 100.0
+        for day, opens, closes in zip(known.dates.tolist(), known.opens.tolist(), known.closes.tolist(), strict=True):
+            for at in np.arange(opens, closes, timedelta(hours=1)).tolist():
+                close = round(price * float(np.exp(draw.normal(0, 0.01))), 2)
+                if draw.random() > 0.05 and (ticker, day) != ("CC", date(2024, 3, 6)):
+                    high, low = round(max(price, close) * 1.002, 2), round(min(price, close) * 0.998, 2)
+                    lines.append(f"{at.isoformat()}Z,{ticker},{price},{high},{low},{close},1000")
+                price = close
+        (tmp_path / f"{ticker}.csv").write_text("\n".join(lines) + "\n")
+    status, err = whole(INTRADAY % schedule)
+    assert status == 0, err
 
 
 def test_another_amount_is_found(engine, monkeypatch):
