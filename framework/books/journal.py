@@ -45,6 +45,7 @@ class Intent:
         side: BUY or SELL.
         quantity: shares; ``None``: it was never sized.
         decision_price: the close decided on; ``None``: there was none.
+        decision_rate: units of the portfolio's currency per unit of the price's, at that close.
         terms: type, prices, time in force.
         is_target: it leads to a target, so that a later target counts it as on its way.
         reason: why it was refused; ``None``: it is planned.
@@ -58,6 +59,7 @@ class Intent:
     terms: OrderTerms = MARKET
     is_target: bool = True
     reason: str | None = None
+    decision_rate: Decimal = Decimal(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +338,7 @@ def _columns(decision: Decision) -> dict[str, Any]:
         "sides": [intent.side for intent in intents],
         "quantities": [intent.quantity for intent in intents],
         "decision_prices": [intent.decision_price for intent in intents],
+        "decision_rates": [intent.decision_rate for intent in intents],
         "order_types": [intent.terms.order_type for intent in intents],
         "limit_prices": [as_decimal(intent.terms.limit_price) for intent in intents],
         "stop_prices": [as_decimal(intent.terms.stop_price) for intent in intents],

@@ -16,12 +16,12 @@ from framework.data.window import Window
 from framework.engine.account import Account, Terms
 from framework.engine.matching import Waiting
 from framework.engine.orders import CANCELLED, REPLACED, OrderBook, Review
-from framework.model.money import MICRO, exact_decimal
+from framework.model.money import MICRO, exact_decimal, rate_decimal
 from framework.model.panel import Floats
 from framework.model.rates import Rates
 from framework.trading.context import OrderRequest
 
-_ZERO = Decimal(0)
+_ZERO, _ONE = Decimal(0), Decimal(1)
 
 
 class Desk:
@@ -124,6 +124,7 @@ class Desk:
                 self._close(order.column),
                 order.terms,
                 order.is_target,
+                decision_rate=self._rate(order.column),
             )
             for number, order in enumerate(new)
         ]
@@ -140,6 +141,12 @@ class Desk:
                 )
             )
         return made
+
+    def _rate(self, column: int) -> Decimal:
+        """To the portfolio's currency, at the close decided on."""
+        rates = self.account.rates
+        rate = 1.0 if rates is None else float(rates.at_close[self.last, column])
+        return rate_decimal(rate) if rate > 0.0 else _ONE
 
     def _close(self, column: int) -> Decimal | None:
         close = float(self.account.closes[self.last, column])

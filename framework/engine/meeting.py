@@ -17,7 +17,7 @@ from framework.engine.backtest import StoppedError
 from framework.engine.matching import Waiting
 from framework.engine.orders import OrderBook
 from framework.errors import AllocationError
-from framework.model.money import MICRO, exact_decimal, to_micro
+from framework.model.money import MICRO, exact_decimal, rate_decimal, to_micro
 from framework.model.panel import Floats, Panel
 from framework.model.result import AllocationResult, Flows, MasterResult
 from framework.model.timeline import Timeline
@@ -74,11 +74,13 @@ class Seat:
         return float(-(-sum(map(self._cost, buys), Decimal(0)) // 1)) if buys else 0.0
 
     def _cost(self, order: Waiting) -> Decimal:
-        shares = exact_decimal(order.lots, self.account.terms.lots_per_share)
-        limit = order.terms.limit_price
+        account, limit = self.account, order.terms.limit_price
+        shares = exact_decimal(order.lots, account.terms.lots_per_share)
+        if account.rates is not None:
+            shares *= rate_decimal(account.rates.at_close.item(order.decided, order.column))
         if limit is not None:
             return shares * Decimal(round(limit * MICRO))
-        return shares * Decimal(round(self.account.closes.item(order.decided, order.column) * MICRO)) * _RESERVE
+        return shares * Decimal(round(account.closes.item(order.decided, order.column) * MICRO)) * _RESERVE
 
     def equity(self) -> float:
         """At the close of the row it stands at, with all that has come since; in micros."""

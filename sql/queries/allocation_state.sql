@@ -25,7 +25,9 @@ LEFT JOIN LATERAL (
 ) AS cash ON true
 LEFT JOIN LATERAL (
     -- as reserved_cash
-    SELECT ceil(sum(greatest(quantity - filled, 0) * coalesce(limit_price, decision_price * 1.005)) * 1e6) / 1e6 AS reserved
+    SELECT
+        ceil(sum(greatest(quantity - filled, 0) * coalesce(limit_price, decision_price * 1.005) * decision_rate) * 1e6) / 1e6
+        AS reserved
     FROM orders
     WHERE portfolio_id = portfolio.portfolio_id AND ended_at IS NULL AND side = 'BUY'
 ) AS spoken ON true

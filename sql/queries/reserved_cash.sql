@@ -4,7 +4,7 @@
 -- Locks: none.
 SELECT
     portfolio_id,
-    ceil(sum(greatest(quantity - filled, 0) * coalesce(limit_price, decision_price * 1.005)) * 1e6) / 1e6
+    ceil(sum(greatest(quantity - filled, 0) * coalesce(limit_price, decision_price * 1.005) * decision_rate) * 1e6) / 1e6
 FROM orders
 WHERE portfolio_id = ANY (%(portfolio_ids)s::text[]) AND ended_at IS NULL AND side = 'BUY'
 GROUP BY portfolio_id

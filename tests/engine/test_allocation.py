@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from framework import RiskRule
+from framework import RiskRule, Strategy
 from framework.engine.account import Terms
 from framework.engine.agenda import Interruptions
 from framework.engine.simulator import simulate
 from framework.errors import AllocationError
+from framework.model.rates import Rates
 from framework.model.timeline import Timeline
 from framework.trading.costs import Costs
 from framework.trading.risk import NamedRule
@@ -343,3 +344,23 @@ def test_an_allocator_that_wants_too_much_is_named_with_the_session():
     meeting = meeting_of(clock, [2], TooMuch(weights=(0.0,)), terms_of(1))
     with pytest.raises(AllocationError, match=r"^allocator test/fixed at the close of 2005-01-05: allocate\(\) wants"):
         run_together([idle(clock, 100.0).job()], meeting)
+
+
+class Resting(Strategy):
+    """One share of the first ticker at a limit that no bar reaches."""
+
+    def on_bar(self, ctx):
+        if not ctx.state:
+            ctx.state["asked"] = True
+            ctx.order(ctx.tickers[0], 1, limit=3000.0, time_in_force="GTC")
+
+
+@pytest.mark.parametrize(("rate", "is_refused"), [(0.0067, False), (1.25, True)])
+def test_a_buy_in_another_currency_speaks_for_the_portfolios_own(rate, is_refused):
+    clock, prices = timeline(6), np.full((6, 1), 3100.0)
+    case = Case(panel(prices, prices, clock), clock, None, Terms(3800.0, 1.0, 0.0, Costs()))
+    rates = Rates(np.full((6, 1), rate), np.full((6, 1), rate))
+    flows = Interruptions((flow(clock, 3, -700.0),))
+    result = simulate(replace(case.job(Resting()), rates=rates, currencies=("JPY",), interruptions=flows))
+    assert bool(result.notes) is is_refused
+    assert len(result.flows) == (0 if is_refused else 1)
