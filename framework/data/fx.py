@@ -127,6 +127,13 @@ class Series(NamedTuple):
         """The newest rate that is known at each moment; -1: none."""
         return np.searchsorted(self.available, moments, side="right") - 1
 
+    def are_old(self, moments: Times) -> NDArray[np.bool_]:
+        """Whether the newest rate at each moment is older than some days; not before the first, where there is none."""
+        places, old = self.places(moments), np.zeros(len(moments), dtype=np.bool_)
+        known = places >= 0
+        old[known] = moments[known] - self.available[places[known]] > _OLD
+        return old
+
     def at(self, moments: Times) -> Floats:
         """The rate at each moment; NaN before the first."""
         return np.concatenate((self.rates, [np.nan]))[self.places(moments)]
@@ -149,7 +156,17 @@ class Quotes:
 
     def on(self, tickers: Sequence[str], clock: Timeline) -> Rates:
         """The rates of a panel's tickers at its bars."""
-        return Rates(self.at(tickers, clock.opens), self.at(tickers, clock.available))
+        known = clock.available
+        return Rates(self.at(tickers, clock.opens), self.at(tickers, known), self.are_old(tickers, known))
+
+    def are_old(self, tickers: Sequence[str], moments: Times) -> NDArray[np.bool_]:
+        """Whether the rates of :meth:`at` are older than some days, shape ``(M, N)``."""
+        old = np.zeros((len(moments), len(tickers)), dtype=np.bool_)
+        for currency, series in self._series.items():
+            columns = [n for n, ticker in enumerate(tickers) if self._conversion.currencies[ticker] == currency]
+            if columns:
+                old[:, columns] = series.are_old(moments)[:, None]
+        return old
 
     def of(self, ticker: str, at: datetime) -> tuple[str, Decimal | None]:
         """A ticker's currency, and its rate at an aware moment as the books keep it; ``None``: no other, or no rate."""

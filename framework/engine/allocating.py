@@ -20,11 +20,12 @@ from framework.books.allocation import Allocated, History, Marks, Request, alloc
 from framework.data.calendars import covering
 from framework.data.currencies import LiveRates
 from framework.data.feed import Feed
+from framework.data.fx import Quotes
 from framework.data.moments import Due, moments
 from framework.data.window import Market
 from framework.db.pool import Pool
 from framework.engine.clock import Clock
-from framework.model.panel import Floats
+from framework.model.panel import Times
 from framework.model.timeline import moment, stamp
 from framework.trading.allocation import Allocation, run_id
 
@@ -150,8 +151,8 @@ class AllocationDesk:
             rates_at = np.array([stamp(due.at)])
             marks = {}
             for each in self._participants:
-                fx = None if each.fx is None else each.fx(connection, now).at(each.tickers, rates_at)[0]
-                marks[each.portfolio_id] = _marks(market, each, newest, fx)
+                quotes = None if each.fx is None else each.fx(connection, now)
+                marks[each.portfolio_id] = _marks(market, each, newest, quotes, rates_at)
         known_as = name or run_id(self.allocation.name, due.session, due.slot)
         history = self._history(due.session)
         return Request(self.allocation, known_as, due.at, due.session, newest, marks, history, self._made_by)
@@ -175,13 +176,14 @@ class AllocationDesk:
         return History(wanted, tuple(starts[:stop]), known.dates[:stop], until)
 
 
-def _marks(market: Market, who: Participant, newest: date, rates: Floats | None) -> Marks:
-    """What a portfolio's tickers are worth; ``rates`` to its currency, where any is in another."""
+def _marks(market: Market, who: Participant, newest: date, quotes: Quotes | None, at: Times) -> Marks:
+    """What a portfolio's tickers are worth; ``quotes`` at a moment, shape ``(1,)``, where any is in another currency."""
     closes, dates = market.last_closes(who.tickers), market.last_sessions(who.tickers)
     values = np.array([closes.get(ticker, 0.0) for ticker in who.tickers])
     is_fresh = np.array([dates.get(ticker, date.min) >= newest for ticker in who.tickers])
-    if rates is not None:
-        values = values * np.nan_to_num(rates)
+    if quotes is not None:
+        values = values * np.nan_to_num(quotes.at(who.tickers, at)[0])
+        is_fresh &= ~quotes.are_old(who.tickers, at)[0]
     return Marks(who.tickers, values, is_fresh, who.lots_per_share)
 
 

@@ -91,11 +91,12 @@ class Seat:
         return self._review is not None and self._review.halted_by is not None
 
     def unpriced(self, session: np.datetime64) -> str | None:
-        """The first held ticker without a price of this session; ``None``: all have one."""
+        """The first held ticker without a price of this session, or a fresh rate; ``None``: all have both."""
         first = int(np.searchsorted(self._timeline.session, session))
-        closes = self._panel.close[first : self.row + 1]
+        closes, rates = self._panel.close[first : self.row + 1], self.account.rates
         for column in np.flatnonzero(self.account.lots).tolist():
-            if np.isnan(closes[:, column]).all():
+            is_rate_old = rates is not None and rates.is_old is not None and bool(rates.is_old[self.row, column])
+            if is_rate_old or np.isnan(closes[:, column]).all():
                 return self._panel.tickers[column]
         return None
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from framework.model.panel import Floats
 
 
@@ -18,10 +21,12 @@ class Rates:
     Attributes:
         at_open: shape ``(T, N)``: known when trading in the bar starts; what fills in it are converted at.
         at_close: shape ``(T, N)``: known when the bar becomes available; for sizing and valuation.
+        is_old: shape ``(T, N)``: whether that one is too old for money to move by it; None: none is.
     """
 
     at_open: Floats
     at_close: Floats
+    is_old: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         for array in (self.at_open, self.at_close):
@@ -29,7 +34,8 @@ class Rates:
 
     def rows(self, start: int, stop: int) -> Rates:
         """Bars ``start`` to ``stop`` (exclusive) as views."""
-        return Rates(self.at_open[start:stop], self.at_close[start:stop])
+        is_old = None if self.is_old is None else self.is_old[start:stop]
+        return Rates(self.at_open[start:stop], self.at_close[start:stop], is_old)
 
 
 @dataclass(frozen=True, slots=True)

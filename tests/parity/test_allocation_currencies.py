@@ -24,3 +24,13 @@ def test_it_comes_out_the_same(engine, tmp_path, database):
     assert status == 0, err
     assert err.count("ends as the backtest does") == 2
     assert "was refused: free cash was" in err
+
+
+def test_an_old_rate_stops_it_as_an_old_price_does(engine, tmp_path):
+    (tmp_path / "plugins" / "allocating.py").write_text(PLUGIN)
+    write_prices(tmp_path / "prices")  # no EURUSD from 8 to 16 February
+    status, _, err = engine(COMMON + REPLAY + POOL)
+    assert status == 0, err
+    assert "the allocation of 2010-02-12 was not made: portfolio a holds SAP, which has no price" in err.replace(
+        "portfolio b", "portfolio a"
+    )
