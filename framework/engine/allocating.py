@@ -177,7 +177,7 @@ class AllocationDesk:
 
 
 def _marks(market: Market, who: Participant, newest: date, quotes: Quotes | None, at: Times) -> Marks:
-    """What a portfolio's tickers are worth; ``quotes`` at a moment, shape ``(1,)``, where any is in another currency."""
+    """What a portfolio's tickers are worth; ``quotes``, at a moment of shape ``(1,)``, where any is foreign."""
     closes, dates = market.last_closes(who.tickers), market.last_sessions(who.tickers)
     values = np.array([closes.get(ticker, 0.0) for ticker in who.tickers])
     is_fresh = np.array([dates.get(ticker, date.min) >= newest for ticker in who.tickers])
