@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, timedelta
 from decimal import Decimal
 
-from framework.books.allocation import MASTER, Allocated
+from framework.books.allocation import Allocated
 from framework.books.open import portfolios
 from framework.books.state import read_state
 from framework.data.moments import Due, moments
@@ -14,6 +14,7 @@ from framework.db.database import Database
 from framework.engine.clock import Clock
 from framework.errors import BookingError, ConfigError, NotBuiltYet
 from framework.live_books import Books, clock_of, identities
+from framework.model.master import MASTER
 from framework.plan import Plan
 from framework.runs import Announce, Progress, ensured
 from framework.trading.allocation import Allocation

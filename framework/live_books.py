@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
-from framework.books.allocation import MASTER
 from framework.books.journal import read_live_orders
 from framework.books.open import Identity, open_portfolio, portfolios
 from framework.books.opening import book_opening, booked_opening
@@ -17,6 +16,7 @@ from framework.db.pool import Pool
 from framework.db.queries import fetch_one
 from framework.engine.clock import Clock, RealClock, SimulatedClock
 from framework.errors import BookingError
+from framework.model.master import MASTER
 from framework.model.money import price_decimal
 from framework.plan import Plan
 

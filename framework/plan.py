@@ -23,6 +23,7 @@ from framework.engine.account import Terms
 from framework.engine.backtest import declared_memory
 from framework.engine.simulator import Simulation
 from framework.errors import AllocationError, ConfigError
+from framework.model.master import MASTER
 from framework.model.money import FRACTIONAL, WHOLE, to_micro
 from framework.plugin_manager import PluginManager
 from framework.trading.allocation import Allocation, AllocationTerms, listed
@@ -150,7 +151,6 @@ class Plan:
             since: exchange date before which nothing is due.
             told: see :class:`AllocationRunner`.
         """
-        from framework.books.allocation import MASTER
         from framework.engine.allocating import Dues, Rendezvous
         from framework.engine.allocation_runner import AllocationRunner
         from framework.engine.flows import DatedFlows

@@ -20,12 +20,10 @@ from framework.db.queries import Row, execute, fetch_all, fetch_one
 from framework.db.retry import retry
 from framework.db.types import Connection
 from framework.errors import AllocationError, BookingError, IdempotencyConflict
+from framework.model.master import MASTER
 from framework.model.money import MICRO, exact_decimal
 from framework.model.panel import Floats
 from framework.trading.allocation import Allocation, AllocationPlan, Standing, plan_allocation, session_returns
-
-#: The master account: all that moves goes through it.
-MASTER = "0"
 
 _sum = np.add.reduce
 

@@ -13,9 +13,7 @@ from framework.db.pool import Pool
 from framework.db.queries import execute, fetch_all
 from framework.db.types import Connection
 from framework.errors import BookingError, PortfolioMismatch, UsageError
-
-#: The portfolio that money comes to first, and from which the others get theirs.
-MASTER = "0"
+from framework.model.master import MASTER
 
 
 @dataclass(frozen=True, slots=True)

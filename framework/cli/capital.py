@@ -13,13 +13,13 @@ from framework.cli.common import JsonOption, amount_of, number_of, print_json
 from framework.cli.db import ConfigOption, UrlOption
 from framework.cli.operate import opened_database
 from framework.errors import BookingError, UsageError
+from framework.model.master import MASTER
 
 if TYPE_CHECKING:
     from framework.books.capital import Capital
 
 capital_app = typer.Typer(no_args_is_help=True, help="Capital: add, withdraw, transfer, balance, history.")
 
-MASTER = "0"
 AmountArgument = Annotated[str, typer.Argument(metavar="AMOUNT", help="Above 0, at most 6 decimals.")]
 PortfolioOption = Annotated[str, typer.Option("--portfolio", metavar="ID", help="Whose cash; 0 is the master account.")]
 ReferenceOption = Annotated[

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from framework.config.explain import nearest
 from framework.config.model import Flow, Portfolio, RunConfig
 from framework.config.tree import Keys
+from framework.model.master import MASTER
 from framework.model.timeline import SCHEDULES
 
-MASTER = "0"
 Finding = tuple[Keys, str]
 
 _THROUGH_CAPITAL = "money comes through `engine capital` or `engine portfolio adopt`"

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from framework.books.allocation import MASTER, read_allocation
+from framework.books.allocation import read_allocation
 from framework.books.entries import CashMovement
 from framework.books.keys import opening_key
 from framework.books.ledger import book
@@ -28,6 +28,7 @@ from framework.engine.runner import OUTAGES, Events
 from framework.engine.simulator import Simulation
 from framework.engine.watcher import Watcher
 from framework.errors import ParityError
+from framework.model.master import MASTER
 from framework.model.money import rate_decimal
 from framework.model.result import AllocationResult, MasterResult, PortfolioResult
 from framework.model.timeline import moment

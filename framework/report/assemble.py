@@ -9,8 +9,8 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import NDArray
 
-from framework.config.rules import MASTER
 from framework.errors import NotBuiltYet
+from framework.model.master import MASTER
 from framework.model.panel import Floats, forward_fill
 from framework.model.result import Ints, MasterResult, PortfolioResult, RunResult, Trades
 from framework.report.account import TOTAL, Account, Accounts, Curve, Fills, Lapsed, Movements

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from framework.config.rules import MASTER
+from framework.model.master import MASTER
 from framework.model.panel import Floats
 from framework.model.result import AllocationResult
 from framework.model.timeline import stamp

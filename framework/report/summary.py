@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from framework.config.rules import MASTER
+from framework.model.master import MASTER
 from framework.model.result import RunResult
 from framework.report.account import Account, Accounts, Movements
 from framework.report.assemble import accounts

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from framework import Allocator
-from framework.books.allocation import MASTER, History, Marks, Request, allocate, propose, read_limit
+from framework.books.allocation import History, Marks, Request, allocate, propose, read_limit
 from framework.books.audit import audit
 from framework.books.entries import CashMovement, Fill, Transfer
 from framework.books.ledger import book
@@ -24,6 +24,7 @@ from framework.books.valuation import value
 from framework.db.pool import Pool
 from framework.engine.halts import halt
 from framework.errors import AllocationError, BookingError, DatabaseError, IdempotencyConflict, InsufficientCash
+from framework.model.master import MASTER
 from framework.trading.allocation import Allocation, AllocationTerms
 from tests.books.cases import ask
 
