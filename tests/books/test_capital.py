@@ -497,7 +497,7 @@ def test_transfers_whose_sessions_are_ended_are_booked_once_on_both_sides(new_da
         working = thread.submit(work)
         while not done.wait(0.1):
             ended += len(ask(watch, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"))  # fmt: skip
+                                    "WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"))  # fmt: skip
             assert sum(moved_cash(watch).values()) == 1000
         working.result()
     assert ended

@@ -217,7 +217,7 @@ def test_writers_whose_sessions_are_ended_book_once(funded, database):
         ended = 0
         while not done.wait(0.15):
             ended += len(ask(funded, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                                     "WHERE datname = current_database() AND pid <> pg_backend_pid()"))  # fmt: skip
+                                     "WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"))  # fmt: skip
         writing.result()
     writer.close()
     assert ended

@@ -395,7 +395,8 @@ def test_nothing_leaks_when_every_connection_is_killed_again_and_again(database)
             while not stop.is_set():
                 cursor.execute(
                     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-                    "WHERE pid <> pg_backend_pid() AND datname = current_database() AND random() < 0.3"
+                    "WHERE pid <> pg_backend_pid() AND datname = current_database() "
+                    "AND backend_type = 'client backend' AND random() < 0.3"
                 )
                 time.sleep(0.01)
         connection.close()

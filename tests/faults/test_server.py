@@ -24,7 +24,7 @@ from tests.faults.scenario import ask
 from tests.faults.test_crash import steps
 from tests.faults.test_signals import SLOWLY
 
-OTHERS = "datname = current_database() AND pid <> pg_backend_pid()"
+OTHERS = "datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
 TERMINATE = f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE {OTHERS}"
 
 
