@@ -25,6 +25,12 @@ from framework.errors import BookingError, DataError, IdempotencyConflict, Insuf
 from framework.model.rates import KnownRate
 from tests.books.cases import AT, DAY, D, ask, cash, fill, open_, open_buy, transfer
 
+#: Ends all sessions of the database but its own; not those of the server's own workers.
+CLIENTS_END = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+)
+
 
 @pytest.fixture
 def master(books: Pool) -> Pool:
@@ -496,8 +502,7 @@ def test_transfers_whose_sessions_are_ended_are_booked_once_on_both_sides(new_da
     with ThreadPoolExecutor(1) as thread:
         working = thread.submit(work)
         while not done.wait(0.1):
-            ended += len(ask(watch, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                                    "WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"))  # fmt: skip
+            ended += len(ask(watch, CLIENTS_END))
             assert sum(moved_cash(watch).values()) == 1000
         working.result()
     assert ended

@@ -28,6 +28,12 @@ from tests.books.writer import entries as entries_of
 
 WRITERS = 8
 
+#: Ends all sessions of the database but its own; not those of the server's own workers.
+CLIENTS_END = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+)
+
 
 @pytest.fixture
 def database(new_database):
@@ -216,8 +222,7 @@ def test_writers_whose_sessions_are_ended_book_once(funded, database):
         writing = thread.submit(write)
         ended = 0
         while not done.wait(0.15):
-            ended += len(ask(funded, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                                     "WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"))  # fmt: skip
+            ended += len(ask(funded, CLIENTS_END))
         writing.result()
     writer.close()
     assert ended
