@@ -160,7 +160,10 @@ class Account:
 
     def spendable(self, bar: int) -> float:
         """What target weights are fractions of, in micros: equity at the close of ``bar`` without the buffer."""
-        amount = min(self.worth(bar), self.limit) * self.usable
+        worth = self.value_to(bar)
+        if bar == self._late_bar:
+            worth += self._late
+        amount = (worth if worth < self.limit else self.limit) * self.usable
         return amount if amount > 0.0 else 0.0
 
     def worth(self, bar: int) -> float:

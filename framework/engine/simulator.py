@@ -244,12 +244,15 @@ def _cells(
     opens = _next_opens(job.panel.open, rows, columns)
     slippage = job.terms.costs.slippage
     with np.errstate(divide="ignore", invalid="ignore"):
+        clean = (opens >= MIN_PRICE) & (closes > 0.0) & (asked >= 0.0)
+        if agenda.row <= rows[-1]:
+            clean &= ~agenda.holds_back[rows]
         return _Cells(
             asked,
             asked / (closes * account.unit),
             Block(columns, rows, account.prices(opens, 1)),
             None if slippage is None or slippage.uses_quantity else account.prices(opens, -1),
-            (opens >= MIN_PRICE) & (closes > 0.0) & (asked >= 0.0) & ~agenda.holds_back[rows],
+            clean,
         )
 
 
