@@ -19,14 +19,11 @@ from framework.errors import EngineError, UsageError
 from framework.model.result import Ending, RunResult
 from framework.plan import Plan
 from framework.plugin_manager import PluginManager
-from framework.runs import Announce, Progress, ensured, panel_of, run_config
+from framework.runs import NOMINAL_CASH, Announce, Progress, ensured, panel_of, run_config
 
 if TYPE_CHECKING:
     from framework.allocate_run import HandAllocation
     from framework.db.database import Database
-
-#: What a portfolio that begins with nothing is checked with.
-_CHECK_CASH = 1e6
 
 _log = logging.getLogger(__name__)
 
@@ -246,7 +243,7 @@ def _checked_portfolio(plan: Plan, database: Database, portfolio: Portfolio) -> 
     data = panel_of(plan, database, portfolio, *_newest_dates(plan, database, portfolio))
     job = plan.job(portfolio, data, plan.strategy(portfolio), portfolio.strategy.name, portfolio.schedule)
     if not job.terms.opening_cash:  # an allocation opens it: without money it could not decide much
-        job = replace(job, terms=replace(job.terms, opening_cash=_CHECK_CASH))
+        job = replace(job, terms=replace(job.terms, opening_cash=NOMINAL_CASH))
     cuts = check_lookahead(job, lambda: plan.strategy(portfolio))
     bars = len(data.panel) - data.first
     return None, (

@@ -34,8 +34,8 @@ Progress = Callable[[str, float, float], None]
 #: Called with a line for the user.
 Announce = Callable[[str], None]
 
-#: What the benchmark of a portfolio that begins with nothing is given.
-_BENCHMARK_CASH = 1e6
+#: What a portfolio that begins with nothing is given where only its decisions, or its returns, are of use.
+NOMINAL_CASH = 1e6
 
 _log = logging.getLogger(__name__)
 
@@ -195,7 +195,7 @@ def _benchmark(plan: Plan, portfolio: Portfolio, data: LoadedPanel) -> Portfolio
         return None
     job = plan.job(portfolio, data, plan.benchmark(), name, "every_bar")
     if not job.terms.opening_cash:  # an allocation opens the portfolio: only the benchmark's returns are of use
-        job = replace(job, terms=replace(job.terms, opening_cash=_BENCHMARK_CASH))
+        job = replace(job, terms=replace(job.terms, opening_cash=NOMINAL_CASH))
     return simulate(job)
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from framework.books import checks
 from framework.books.entries import Transfer
+from framework.books.journal import reserved
 from framework.books.keys import allocation_key
 from framework.books.ledger import book_in, lock
 from framework.db.pool import Pool
@@ -23,7 +24,7 @@ from framework.errors import AllocationError, BookingError, IdempotencyConflict
 from framework.model.master import MASTER
 from framework.model.money import MICRO, exact_decimal
 from framework.model.panel import Floats
-from framework.trading.allocation import Allocation, AllocationPlan, Standing, plan_allocation, session_returns
+from framework.trading.allocation import Allocation, AllocationPlan, Standing, past_returns, plan_allocation
 
 _sum = np.add.reduce
 
@@ -193,14 +194,15 @@ def _planned(connection: Connection, request: Request) -> tuple[Standing, Alloca
     found = fetch_all(connection, "allocation_state", {"portfolio_ids": [MASTER, *ids]})
     rows = {row[0]: row for row in found}
     _check(rows, (MASTER, *ids), allocation.currency)
-    cash = np.array([_micros(rows[name][2]) for name in ids])
+    spoken_for = reserved(connection, (MASTER, *ids))
+    free = {name: rows[name][2] - spoken_for.get(name, Decimal(0)) for name in (MASTER, *ids)}
     standing = Standing(
         equity=np.rint([_equity(rows[name], request.marks[name], request.priced_on) for name in ids]),
-        cash=cash,
-        free=cash - np.array([_micros(rows[name][3]) for name in ids]),
-        master_cash=_micros(rows[MASTER][2] - rows[MASTER][3]),
+        cash=np.array([_micros(rows[name][2]) for name in ids]),
+        free=np.array([_micros(free[name]) for name in ids]),
+        master_cash=_micros(free[MASTER]),
         returns=_returns(connection, ids, request.history),
-        halted=np.array([rows[name][6] for name in ids]),
+        halted=np.array([rows[name][5] for name in ids]),
     )
     return standing, plan_allocation(allocation.allocator, allocation.terms, standing, request.at)
 
@@ -222,7 +224,7 @@ def _equity(row: Row, marks: Marks, session: date) -> float:
     """Cash + Σ position × price in micros, in the order of the simulator's sum."""
     columns = {ticker: column for column, ticker in enumerate(marks.tickers)}
     lots = np.zeros(len(columns))
-    for ticker, quantity in zip(row[4], row[5], strict=True):
+    for ticker, quantity in zip(row[3], row[4], strict=True):
         column = columns.get(ticker)
         if column is None or not marks.is_fresh[column] or not marks.values[column] > 0.0:
             raise AllocationError(
@@ -233,7 +235,7 @@ def _equity(row: Row, marks: Marks, session: date) -> float:
 
 
 def _returns(connection: Connection, portfolio_ids: Sequence[str], history: History) -> Floats:
-    """Shape ``(T, N)``; see :func:`session_returns`."""
+    """Shape ``(T, N)``; see :func:`past_returns`."""
     wanted = len(history.sessions)
     if not wanted:
         return np.empty((0, len(portfolio_ids)))
@@ -248,10 +250,8 @@ def _returns(connection: Connection, portfolio_ids: Sequence[str], history: Hist
 def _returns_of(values: Sequence[tuple[int, float, float]], history: History, wanted: int) -> Floats:
     if not values:
         return np.full(wanted, np.nan)
-    if len(values) <= wanted:  # from the beginning on
-        values = [(values[0][0], 0.0, 0.0), *values]
     numbers, equity, money_in = zip(*values, strict=True)
-    return session_returns(history.dates[list(numbers)], np.array(equity), np.array(money_in), history.sessions)
+    return past_returns(history.dates[list(numbers)], np.array(equity), np.array(money_in), history.sessions)
 
 
 # What is written.
@@ -262,7 +262,7 @@ def _book(
 ) -> None:
     told = _told(request, standing, plan)
     transfers = [_transfer(request, told.shares[column]) for column in plan.order]
-    book_in(connection, transfers, clock)
+    book_in(connection, transfers, clock, reserved=reserved)
     limits = request.allocation.terms.reduces
     execute(
         connection,

@@ -6,7 +6,6 @@ allocation is made. Whoever makes it waits for them, so that all are valued; nei
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -28,8 +27,6 @@ from framework.engine.clock import Clock
 from framework.model.panel import Times
 from framework.model.timeline import moment, stamp
 from framework.trading.allocation import Allocation, run_id
-
-log = logging.getLogger(__name__)
 
 #: So far around a day its moments and those next to it lie: more than a month, for monthly ones.
 _AROUND = timedelta(days=40)

@@ -25,9 +25,9 @@ from framework.trading.allocation import (
     AllocationPlan,
     AllocationTerms,
     Standing,
+    past_returns,
     plan_allocation,
     run_id,
-    session_returns,
 )
 from framework.trading.allocator import Allocator
 
@@ -101,7 +101,7 @@ class Seat:
         return None
 
     def returns(self, wanted: Dates) -> Floats:
-        """Of these sessions; see :func:`session_returns`."""
+        """Of these sessions; see :func:`past_returns`."""
         if self.row < self._first:
             return np.full(len(wanted), np.nan)
         self.account.catch_up()
@@ -109,10 +109,7 @@ class Seat:
         rows = np.append(ends, self.row)[-len(wanted) - 1 :]
         sessions, values = self._timeline.session[rows], self.account.equity[rows]
         money_in = self.account.money_in(rows)
-        if len(rows) <= len(wanted):  # from the beginning on
-            sessions = np.concatenate([sessions[:1], sessions])
-            values, money_in = np.concatenate([[0.0], values]), np.concatenate([[0.0], money_in])
-        return session_returns(sessions, values, money_in, wanted)
+        return past_returns(sessions, values, money_in, wanted)
 
 
 class Meeting:

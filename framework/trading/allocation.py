@@ -151,13 +151,14 @@ def run_id(allocator: str, session: date, slot: str) -> str:
     return f"{allocator}:{session}:{slot}"
 
 
-def session_returns(
+def past_returns(
     sessions: NDArray[np.datetime64], values: Floats, money_in: Floats, wanted: NDArray[np.datetime64]
 ) -> Floats:
     """Returns of sessions from the values at their ends (trading-rules 3): V / (V before + money in since) - 1.
 
     Args:
-        sessions: shape ``(S,)``, rising: those that there is a value of; the first only begins the series.
+        sessions: shape ``(S,)``, rising: the last of those that there is a value of, ``T + 1`` at most. Where there are
+            so many the first only begins the series; fewer are all that there ever were, and it began with nothing.
         values: shape ``(S,)``.
         money_in: shape ``(S,)``: all that had come in by then, less what went out.
         wanted: shape ``(T,)``, rising: the sessions that are asked for.
@@ -165,6 +166,9 @@ def session_returns(
     Returns:
         shape ``(T,)``; NaN where there is no value, or was nothing to earn on.
     """
+    if len(sessions) <= len(wanted):
+        sessions = np.concatenate((sessions[:1], sessions))
+        values, money_in = np.concatenate(([0.0], values)), np.concatenate(([0.0], money_in))
     base = values[:-1] + np.diff(money_in)
     returns = np.full(len(base), np.nan)
     np.divide(values[1:], base, out=returns, where=base > 0.0)

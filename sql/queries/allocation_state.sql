@@ -1,5 +1,5 @@
--- Purpose: all that an allocation must know of portfolios: cash, what open buys have spoken for, what is held, whether
--- a halt is in force; and the server's clock.
+-- Purpose: what an allocation must know of portfolios beside reserved_cash: cash, what is held, whether a halt is in
+-- force.
 -- Parameters: portfolio_ids (array).
 -- Locks: none; to be run after lock_portfolios in the same transaction, and as a statement of its own, so that it sees
 -- what the lock has waited for. Cost: a few index entries per portfolio and ticker it has held, whatever its history.
@@ -7,14 +7,12 @@ SELECT
     portfolio.portfolio_id,
     portfolio.base_currency,
     coalesce(cash.notional, 0),
-    coalesce(spoken.reserved, 0),
     held.tickers,
     held.quantities,
     EXISTS (
         SELECT FROM halts
         WHERE resumed_at IS NULL AND (portfolio_id IS NULL OR portfolio_id = portfolio.portfolio_id)
-    ),
-    clock_timestamp()
+    )
 FROM portfolios AS portfolio
 LEFT JOIN LATERAL (
     SELECT notional
@@ -23,14 +21,6 @@ LEFT JOIN LATERAL (
     ORDER BY timestamp DESC, id DESC
     LIMIT 1
 ) AS cash ON true
-LEFT JOIN LATERAL (
-    -- as reserved_cash
-    SELECT
-        ceil(sum(greatest(quantity - filled, 0) * coalesce(limit_price, decision_price * 1.005) * decision_rate) * 1e6) / 1e6
-        AS reserved
-    FROM orders
-    WHERE portfolio_id = portfolio.portfolio_id AND ended_at IS NULL AND side = 'BUY'
-) AS spoken ON true
 CROSS JOIN LATERAL (
     WITH RECURSIVE latest AS (
         (

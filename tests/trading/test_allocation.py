@@ -17,9 +17,9 @@ from framework.trading.allocation import (
     AllocationTerms,
     Standing,
     listed,
+    past_returns,
     plan_allocation,
     run_id,
-    session_returns,
 )
 
 NOW = datetime(2010, 3, 1, 21, tzinfo=UTC)
@@ -235,7 +235,7 @@ def test_returns_of_sessions():
     values = np.array([0.0, 100.0, 165.0, 82.5])
     money_in = np.array([0.0, 100.0, 150.0, 150.0])
     wanted = np.array(["2010-01-05", "2010-01-06", "2010-01-07", "2010-01-08"], dtype="datetime64[D]")
-    found = session_returns(days, values, money_in, wanted)
+    found = past_returns(days, values, money_in, wanted)
     assert found[[0, 1, 3]].tolist() == pytest.approx([0.0, 0.1, -0.5])
     assert np.isnan(found[2])
 
