@@ -77,6 +77,8 @@ class Account:
         self.volumes = panel.volume
         self.fills = FillLog()
         self.unfilled: list[Unfilled] = []
+        #: Row that each of these was decided on.
+        self.unfilled_decided: list[int] = []
         self.trimmed_fills = 0
         self.trimmed_micro = 0.0
         #: Micros that one lot is worth at a price of 1.
@@ -320,7 +322,7 @@ class Account:
         kept = self.affordable(free, wanted, price[buys].tolist())
         lots[buys] = kept
         for column, want, keep, at in zip(columns[buys].tolist(), wanted, kept, price[buys].tolist(), strict=True):
-            self.note_trimmed(bar + 1, column, want - keep, at)
+            self.note_trimmed(bar + 1, bar, column, want - keep, at)
         return self._cash_after(block, start, stop)
 
     # Shared with the order-by-order path.
@@ -331,16 +333,20 @@ class Account:
         """What of these buys ``free`` micros pay for, by the trimming rule; ``rates`` of the prices' currencies."""
         return trim(free, lots, prices, self.fee if self._charged else None, self.terms.lots_per_share, rates)
 
-    def note_trimmed(self, bar: int, column: int, missing_lots: float, price: float) -> None:
-        """Count the part of a buy that cash did not cover."""
+    def note_trimmed(self, bar: int, decided: int, column: int, missing_lots: float, price: float) -> None:
+        """Count the part of a buy, decided on another row, that cash did not cover."""
         if missing_lots > 0.0:
             self.trimmed_fills += 1
             self.trimmed_micro += self.converted(bar, column, float(round(missing_lots * price)))
-            self.note_unfilled(bar, column, missing_lots, "no cash")
+            self.note_unfilled(bar, column, missing_lots, "no cash", decided)
 
-    def note_unfilled(self, bar: int, column: int, lots: float, reason: str) -> None:
-        """Keep an order, or the rest of one, that ended without a fill. ``lots`` NaN: it was never sized."""
+    def note_unfilled(self, bar: int, column: int, lots: float, reason: str, decided: int | None = None) -> None:
+        """Keep an order, or the rest of one, that ended without a fill.
+
+        ``lots`` NaN: it was never sized; ``decided`` None: on the same row.
+        """
         self.unfilled.append(Unfilled(bar, column, lots / self.terms.lots_per_share, reason))
+        self.unfilled_decided.append(bar if decided is None else decided)
 
 
 def _slipped(micros: Number, side: int, bps: float) -> Number:

@@ -95,7 +95,7 @@ class Trader:
         kept = account.affordable(cash, [buy[1] for buy in buys], [buy[2] for buy in buys])
         for (column, wanted, price), got in zip(buys, kept, strict=True):
             if got != wanted:
-                account.note_trimmed(bar + 1, column, wanted - got, price)
+                account.note_trimmed(bar + 1, bar, column, wanted - got, price)
             if got:
                 cash -= self._book(bar, column, got, price, lots)
         return cash
@@ -148,7 +148,7 @@ def rebalance_few(
         if is_plain and high - low == 1:  # what most bars are
             if notional > cash:
                 kept = account.affordable(cash, [wanted], [price])[0]
-                account.note_trimmed(bar + 1, column, wanted - kept, price)
+                account.note_trimmed(bar + 1, bar, column, wanted - kept, price)
                 wanted, notional = kept, round(kept * price)
             if wanted:
                 lots[column] += wanted

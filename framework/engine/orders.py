@@ -144,7 +144,7 @@ class OrderBook:
         kept, refused = self.review(bar, new, earlier)
         self.waiting = [*earlier, *kept]
         for order, lots, reason in refused:
-            self.account.note_unfilled(bar, order.column, lots, reason)
+            self.account.note_unfilled(bar, order.column, lots, reason, order.decided)
 
     def cancel_all(self, bar: int, reason: str) -> None:
         """Take back whatever waits: the portfolio is halted at the close of ``bar``."""
@@ -308,7 +308,7 @@ class OrderBook:
         kept = self.account.affordable(free, [trade.order.lots for trade in trades], prices, rates)
         for trade, lots, price in zip(trades, kept, prices, strict=True):
             order = trade.order
-            self.account.note_trimmed(bar, order.column, order.lots - lots, price)
+            self.account.note_trimmed(bar, order.decided, order.column, order.lots - lots, price)
             if self._witness is not None and lots != order.lots:
                 self._witness.ended(order, order.lots - lots, "no cash")
             if lots:
@@ -338,7 +338,7 @@ class OrderBook:
             self._witness.filled(order, lots, price, fees)
 
     def _end(self, bar: int, order: Waiting, lots: float, reason: str) -> None:
-        self.account.note_unfilled(bar, order.column, lots, reason)
+        self.account.note_unfilled(bar, order.column, lots, reason, order.decided)
         if self._witness is not None:
             self._witness.ended(order, lots, reason)
 

@@ -330,6 +330,7 @@ def _result(job: Simulation, account: Account, notes: tuple[str, ...], seconds: 
     equity, cash = account.equity[first:] / MICRO, account.cash_rows[first:] / MICRO
     invested = equity - cash  # never short: gross and net are the same
     trades = account.fills.trades(job.panel.open, account.closes, job.terms.lots_per_share, job.rates)
+    ended = sorted(range(len(account.unfilled)), key=lambda number: account.unfilled[number].bar)
     return PortfolioResult(
         portfolio_id=job.portfolio_id,
         strategy=job.strategy_name,
@@ -343,7 +344,8 @@ def _result(job: Simulation, account: Account, notes: tuple[str, ...], seconds: 
         gross=invested,
         net=invested,
         trades=trades,
-        unfilled=tuple(sorted(account.unfilled, key=lambda order: order.bar)),
+        unfilled=tuple(account.unfilled[number] for number in ended),
+        unfilled_decided=tuple(account.unfilled_decided[number] for number in ended),
         trimmed_fills=account.trimmed_fills,
         trimmed_notional=account.trimmed_micro / MICRO,
         stale_closes=_stale_closes(job, trades) if account.has_gaps else 0,

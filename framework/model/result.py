@@ -155,6 +155,7 @@ class PortfolioResult:
         net: shape ``(T,)``: Σ position × last close.
         trades: the fills.
         unfilled: every order that ended otherwise, in order of time.
+        unfilled_decided: row of the panel that each of these was decided on.
         trimmed_fills: how many buys were cut because cash did not suffice.
         trimmed_notional: their missing notional, in the portfolio's currency.
         stale_closes: count of (bar, held ticker) valued at an older close for want of a bar.
@@ -186,6 +187,7 @@ class PortfolioResult:
     rates: Rates | None = None
     currencies: tuple[str, ...] = ()
     flows: Flows = field(default_factory=Flows.none)
+    unfilled_decided: tuple[int, ...] = ()
 
     @property
     def bars(self) -> int:
