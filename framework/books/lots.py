@@ -8,9 +8,10 @@ a part of a lot takes its share of the cost rounded to one, while the rest of th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
+from typing import NamedTuple
 
 from framework.books.exact import exact
 from framework.books.keys import part_key
@@ -38,6 +39,25 @@ class Lot:
     quantity: Decimal
     cost: Decimal
     opened: int
+
+
+class Closed(NamedTuple):
+    """A lot, or a part of one, that a later row has closed; money in the portfolio's currency.
+
+    Attributes:
+        ticker: under which it was held then.
+        quantity: of what was closed, with the sign of the lot.
+        cost: what that had cost, with the sign of the quantity.
+        value: what closing it brought (paid, for a short), with the sign of the quantity; value − cost is the profit.
+        opened, closed: ids of the trade rows.
+    """
+
+    ticker: str
+    quantity: Decimal
+    cost: Decimal
+    value: Decimal
+    opened: int
+    closed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +95,7 @@ class Lots:
         income: dividends, interest received, adjustments in the portfolio's favour.
         costs: trading fees, other fees, borrow, tax, interest paid, adjustments against the portfolio.
         open: lots per ticker, oldest first; a ticker that is flat is missing.
+        on_close: is told of each lot, or part of one, that is closed; together their profits are ``realised``.
     """
 
     last_id: int = 0
@@ -84,6 +105,7 @@ class Lots:
     income: Decimal = _ZERO
     costs: Decimal = _ZERO
     open: dict[str, deque[Lot]] = field(default_factory=dict)
+    on_close: Callable[[Closed], None] | None = None
 
     def apply(self, row_id: int, row: TradeRow) -> None:
         """Take in the next row of the portfolio.
@@ -103,11 +125,11 @@ class Lots:
             self._money(row)
         elif row.kind == "trade":
             self.costs += row.fees
-            self._trade(row.ticker, row.quantity_change, row.sign * row.notional, row_id)
+            self.trade(row.ticker, row.quantity_change, row.sign * row.notional, row_id)
         elif row.kind == "split":
-            self._split(row.ticker, row.quantity_change)
+            self._split(row.ticker, row.quantity_change, row_id)
         elif row.kind == "rename":
-            self._rename(row)
+            self._rename(row, row_id)
         else:
             self._in_kind(row, row_id)
 
@@ -144,33 +166,46 @@ class Lots:
             self.money_in += worth
         else:
             self.income += worth
-        self._trade(row.ticker, row.quantity_change, worth, row_id)
+        self.trade(row.ticker, row.quantity_change, worth, row_id)
 
-    def _trade(self, ticker: str, quantity: Decimal, value: Decimal, row_id: int) -> None:
-        """Close opposite lots, oldest first, then open one with the rest. ``value`` has the sign of ``quantity``."""
+    def trade(self, ticker: str, quantity: Decimal, value: Decimal, row_id: int, opened: int | None = None) -> None:
+        """Close opposite lots, oldest first, then open one with the rest; cash and costs stay as they are.
+
+        Args:
+            ticker: of the shares.
+            quantity: signed.
+            value: what they cost or brought, in the portfolio's currency, with the sign of ``quantity``.
+            row_id: of the trade row.
+            opened: of the row that opened what is left as a lot, if not this one.
+        """
         lots = self.open.setdefault(ticker, deque())
-        rest = abs(quantity)
-        closed_cost = _ZERO
+        rest = whole = abs(quantity)
+        given = _ZERO
         while rest and lots and (lots[0].quantity > 0) != (quantity > 0):
             lot = lots[0]
             taken = min(rest, abs(lot.quantity))
             cost = _share(lot.cost, taken, abs(lot.quantity))
-            closed_cost += cost
             rest -= taken
+            # Cumulated, so that the parts add up to the whole whatever is rounded.
+            upto = _share(value, whole - rest, whole)
+            self._close(Closed(ticker, taken.copy_sign(lot.quantity), cost, given - upto, lot.opened, row_id))
+            given = upto
             lot.cost -= cost
             lot.quantity -= taken.copy_sign(lot.quantity)
             if not lot.quantity:
                 lots.popleft()
-        if rest != abs(quantity):
-            closed_value = _share(value, abs(quantity) - rest, abs(quantity))
-            self.realised -= closed_value + closed_cost
-            value -= closed_value
+        value -= given
         if rest:
-            lots.append(Lot(rest.copy_sign(quantity), value, row_id))
+            lots.append(Lot(rest.copy_sign(quantity), value, row_id if opened is None else opened))
         elif not lots:
             del self.open[ticker]
 
-    def _split(self, ticker: str, change: Decimal) -> None:
+    def _close(self, closed: Closed) -> None:
+        self.realised += closed.value - closed.cost
+        if self.on_close is not None:
+            self.on_close(closed)
+
+    def _split(self, ticker: str, change: Decimal, row_id: int) -> None:
         """Rescale the lots to the new total; the cost stays what it was."""
         lots = self.open.pop(ticker, None)
         if lots is None:
@@ -191,14 +226,14 @@ class Lots:
             kept[-1].cost += cost
             self.open[ticker] = kept
         else:
-            self.realised -= cost  # nothing is left of it
+            self._close(Closed(ticker, before, cost, _ZERO, lots[0].opened, row_id))  # nothing is left of it
 
-    def _rename(self, row: TradeRow) -> None:
+    def _rename(self, row: TradeRow, row_id: int) -> None:
         """Move the lots when the row of the new ticker comes; what meets opposite lots there closes them at cost."""
         if not row.execution_id.endswith(_INTO) or row.for_ticker is None:
             return
         for lot in self.open.pop(row.for_ticker, ()):
-            self._trade(row.ticker, lot.quantity, lot.cost, lot.opened)
+            self.trade(row.ticker, lot.quantity, lot.cost, row_id, lot.opened)
         if row.ticker in self.open:
             self.open[row.ticker] = deque(sorted(self.open[row.ticker], key=lambda lot: lot.opened))
 
