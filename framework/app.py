@@ -240,7 +240,7 @@ def _newest_dates(plan: Plan, database: Database, portfolio: Portfolio) -> tuple
 def _checked_portfolio(plan: Plan, database: Database, portfolio: Portfolio) -> tuple[None, str]:
     from framework.engine.lookahead import check_lookahead
 
-    data = panel_of(plan, database, portfolio, *_newest_dates(plan, database, portfolio))
+    data = panel_of(plan, database.pool, portfolio, *_newest_dates(plan, database, portfolio))
     job = plan.job(portfolio, data, plan.strategy(portfolio), portfolio.strategy.name, portfolio.schedule)
     if not job.terms.opening_cash:  # an allocation opens it: without money it could not decide much
         job = replace(job, terms=replace(job.terms, opening_cash=NOMINAL_CASH))

@@ -68,7 +68,8 @@ class Plan:
         self.source.bind(loaded.path.parent, config.quality)
         self.broker: Broker = self._make("broker", config.broker, ("broker",))
         self.costs: Costs = self.broker.costs()
-        self._config_hash = hashlib.sha256(json.dumps(loaded.resolved, sort_keys=True).encode()).hexdigest()
+        #: Of the config as resolved; decisions keep it.
+        self.config_hash = hashlib.sha256(json.dumps(loaded.resolved, sort_keys=True).encode()).hexdigest()
         for portfolio in config.portfolios:
             style(self.strategy(portfolio))
             self.risk(portfolio)
@@ -292,7 +293,7 @@ class Plan:
             rules=self.risk(portfolio),
             decision_seconds=self.config.engine.decision_seconds,
             adopt_signal=portfolio.adopt_signal,
-            config_hash=self._config_hash,
+            config_hash=self.config_hash,
             code_hash=self.manager.get("strategy", portfolio.strategy.name).source_hash,
             since=self.config.start,
             fx=self.currencies.live(portfolio.id, bars),

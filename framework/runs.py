@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from framework.data.panels import LoadedPanel
     from framework.data.store import LoadReport
     from framework.db.database import Database
+    from framework.db.pool import Pool
     from framework.engine.allocation_runner import AllocationRunner
     from framework.engine.clock import Clock
     from framework.engine.decider import Assignment
@@ -59,14 +60,14 @@ def ensured(plan: Plan, database: Database, progress: Progress) -> LoadReport:
 
 
 def panel_of(
-    plan: Plan, database: Database, portfolio: Portfolio, start: date | None = None, end: date | None = None
+    plan: Plan, pool: Pool, portfolio: Portfolio, start: date | None = None, end: date | None = None
 ) -> LoadedPanel:
     """The bars of a portfolio, from the database, adjusted, with its warm-up; of the plan's dates or of others."""
     from framework.data.panels import panel_for
 
     config = plan.config
     return panel_for(
-        database.pool,
+        pool,
         plan.source,
         portfolio.tickers,
         config.interval,
@@ -162,7 +163,7 @@ def _task(
 
     def simulated(checkpoint: Callable[[], None]) -> _Simulated:
         began = time.perf_counter()
-        data = panel_of(plan, database, portfolio)
+        data = panel_of(plan, database.pool, portfolio)
         ready_at = time.perf_counter()
 
         def told(done: int, total: int) -> None:

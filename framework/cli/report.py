@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from framework.cli.common import JsonOption, print_json
+from framework.cli.common import JsonOption, loaded_config, print_json
 from framework.cli.db import ConfigOption, UrlOption
 from framework.cli.operate import opened_database
 from framework.errors import UsageError
+
+if TYPE_CHECKING:
+    from framework.report_run import LiveOutcome
 
 RunDirArgument = Annotated[
     Path | None, typer.Argument(metavar="[RUN_DIR]", help="The folder of a backtest, such as runs/demo-….")
@@ -20,7 +23,12 @@ PortfolioOption = Annotated[str | None, typer.Option("--portfolio", metavar="ID"
 StartOption = Annotated[str | None, typer.Option("--start", metavar="D", help="First date, such as 2024-01-02.")]
 EndOption = Annotated[str | None, typer.Option("--end", metavar="D", help="Last date, included.")]
 OutOption = Annotated[
-    Path | None, typer.Option("--out", metavar="DIR", help="Write summary.json and CSV files there as well.")
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Write the tear sheet, summary.json and the CSV files there as well."),
+]
+AgainstOption = Annotated[
+    Path | None,
+    typer.Option("--against", metavar="CONFIG", help="Compare with the backtest of this config, same time and money."),
 ]
 
 
@@ -30,26 +38,40 @@ def report(
     start: StartOption = None,
     end: EndOption = None,
     out: OutOption = None,
+    against: AgainstOption = None,
     config: ConfigOption = None,
     url: UrlOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Report a portfolio from its live books, or show the summary of a backtest's folder again.
+    """Report a portfolio from its live books, or show the summary of a run's folder again.
 
-    Example: engine report --portfolio 1 --start 2024-01-01
+    Example: engine report --portfolio 1 --start 2024-01-01 --out reports/1
+
+    Example: engine report --portfolio cross --against paper.yaml --out reports/cross
+
+    Example: engine report runs/demo-20240102T150000Z
     """
     if (run_dir is None) == (portfolio is None):
         given = "neither" if portfolio is None else "both"
         raise UsageError(f"{given} a RUN_DIR {'nor' if portfolio is None else 'and'} --portfolio was given; give one")
     if run_dir is not None:
-        if any(option is not None for option in (start, end, out, config, url)):
+        if any(option is not None for option in (start, end, out, against, config, url)):
             raise UsageError(
-                "--start, --end, --out, --config and --url go with --portfolio; a RUN_DIR holds one whole run"
+                "--start, --end, --out, --against, --config and --url go with --portfolio; a RUN_DIR holds one whole "
+                "run"
             )
         _show_run(run_dir, json)
         return
     assert portfolio is not None, "one of them was given"
-    _show_live(portfolio, _date("--start", start), _date("--end", end), out, config, url, json)
+    from framework.report_run import report_live
+
+    dates = _date("--start", start), _date("--end", end)
+    if against is None:
+        with opened_database(config, url) as database:
+            found = report_live(database.pool, portfolio, *dates)
+    else:
+        found = _compared(against, portfolio, *dates, config, url)
+    _show_live(found, out, json)
 
 
 def _show_run(folder: Path, json: bool) -> None:
@@ -67,30 +89,36 @@ def _show_run(folder: Path, json: bool) -> None:
     show_run(numbers, folder / REPORT, Console())
 
 
-def _show_live(
-    portfolio: str,
-    start: date | None,
-    end: date | None,
-    out: Path | None,
-    config: Path | None,
-    url: str | None,
-    json: bool,
-) -> None:
-    from framework.report.live import read_live_report
-    from framework.report.live_view import document, show_live, write_live
+def _compared(
+    against: Path, portfolio: str, start: date | None, end: date | None, config: Path | None, url: str | None
+) -> LiveOutcome:
+    """The report beside the backtest of a config, whose database it is, unless another one is named."""
+    from framework.app import load_plugins
+    from framework.plan import Plan
+    from framework.report_run import report_live
 
-    with opened_database(config, url) as database:
-        found = read_live_report(database.pool, portfolio, start, end)
+    with loaded_config(against, None) as loaded:
+        plan = Plan(loaded, load_plugins(loaded))
+        with opened_database(config or (None if url else against), url) as database:
+            return report_live(database.pool, portfolio, start, end, plan)
+
+
+def _show_live(found: LiveOutcome, out: Path | None, json: bool) -> None:
+    from framework.report.live_view import document, show_live
+
+    page = None
     if out is not None:
-        write_live(found, out)
+        from framework.report.write import write_live
+
+        page = write_live(found.report, found.made, found.basis, out, found.comparison)
     if json:
-        print_json(document(found))
+        print_json(document(found.report, found.made, found.basis, found.comparison))
         return
     from rich.console import Console
 
-    show_live(found, Console())
-    if out is not None:
-        typer.echo(f"Written to {out}")
+    show_live(found.report, found.made, found.basis, found.comparison, Console())
+    if page is not None:
+        typer.echo(f"Report: {page}")
 
 
 def _date(option: str, text: str | None) -> date | None:

@@ -1,7 +1,8 @@
 """What a report is about: one portfolio, or all of them added up, in the same shape.
 
-Everything else in this package reads :class:`Account` and never the simulator's own result, so the same reports can
-later be made from the live books.
+Everything else in this package reads :class:`Account` and never the simulator's own result or the books themselves, so
+the same reports are made from backtests (:mod:`framework.report.assemble`) and from live books
+(:mod:`framework.report.live_account`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from framework.model.panel import Floats, Times
 from framework.model.result import AllocationResult, Ints
 from framework.report import metrics
+from framework.report.lots import LotTable
 from framework.report.money_weighted import YEAR, money_weighted_return
 
 #: Name of the account that adds up all portfolios.
@@ -105,6 +108,7 @@ class Fills:
         mark: close that the position is valued at after the fill's bar, in the ticker's currency; ``mark_rate`` is its
             rate to the account's.
         fx_rate, notional_local: as in ``model.result.Trades``, in numbers for own currencies, too.
+        execution_id, order_id: of the books, text; ``None``: of a simulation, which has none.
     """
 
     id: Ints
@@ -124,6 +128,8 @@ class Fills:
     mark_rate: Floats
     fx_rate: Floats
     notional_local: Floats
+    execution_id: NDArray[np.object_] | None = None
+    order_id: NDArray[np.object_] | None = None
 
     def __len__(self) -> int:
         return len(self.id)
@@ -133,7 +139,12 @@ class Fills:
         """Signed cash of each fill: −(notional + fees) for buys, notional − fees for sells."""
         return -np.sign(self.quantity) * self.notional - self.fees
 
-    @property
+    @cached_property
+    def slippage(self) -> Floats:
+        """What each fill cost beyond the price on arrival, in the account's currency; 0 where that is not known."""
+        return np.nan_to_num(self.quantity * (self.price - self.arrival_price) * self.fx_rate)
+
+    @cached_property
     def slippage_bps(self) -> Floats:
         """How much worse than the arrival price each fill was, basis points; negative is better; NaN if that was 0."""
         ratio = np.full(len(self), np.nan)
@@ -142,14 +153,48 @@ class Fills:
 
     def take(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> Fills:
         """The fills at ``index`` (positions or a mask), in that order."""
-        return Fills(**{name: getattr(self, name)[index] for name in self.__dataclass_fields__})
+        columns: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        taken: dict[str, Any] = {name: None if column is None else column[index] for name, column in columns.items()}
+        return Fills(**taken)
+
+    @cached_property
+    def changes(self) -> Changes:
+        """What is held after each bar in which it changed, if these fills are all that moved it."""
+        order = np.lexsort((self.bar, self.ticker))
+        ticker, bar = self.ticker[order], self.bar[order]
+        signed = self.quantity[order]
+        starts = np.flatnonzero(np.diff(ticker, prepend=-1))
+        held = np.concatenate([np.empty(0), *(np.cumsum(part) for part in np.split(signed, starts[1:]))])
+        last = np.ones(len(order), dtype=np.bool_)
+        last[:-1] = (ticker[1:] != ticker[:-1]) | (bar[1:] != bar[:-1])
+        rows = np.flatnonzero(last)
+        rows = rows[np.lexsort((ticker[rows], bar[rows]))]
+        last_of = order[rows]
+        return Changes(bar[rows], ticker[rows], np.round(held[rows], 9), self.mark[last_of], self.mark_rate[last_of])
+
+
+class Changes(NamedTuple):
+    """Positions after each bar in which they changed, in order of (bar, ticker); shape ``(C,)`` each.
+
+    ``quantity`` is signed, ``price`` the bar's close in the ticker's currency, ``rate`` its rate to the account's.
+    """
+
+    bar: Times
+    ticker: Ints
+    quantity: Floats
+    price: Floats
+    rate: Floats
 
 
 @dataclass(frozen=True, eq=False)
 class Lapsed:
-    """``U`` orders, or rests of orders, that ended without a fill, in order of time; shape ``(U,)`` each."""
+    """``U`` orders, or rests of orders, that ended without a fill, in order of time; shape ``(U,)`` each.
+
+    ``timestamp`` and ``decided`` are the labels of the bars that they ended in and were decided on.
+    """
 
     timestamp: Times
+    decided: Times
     portfolio: Ints
     ticker: Ints
     quantity: Floats
@@ -161,7 +206,14 @@ class Lapsed:
     def take(self, index: NDArray[np.intp]) -> Lapsed:
         """The orders at ``index``, in that order."""
         reasons = tuple(self.reason[i] for i in index.tolist())
-        return Lapsed(self.timestamp[index], self.portfolio[index], self.ticker[index], self.quantity[index], reasons)
+        return Lapsed(
+            self.timestamp[index],
+            self.decided[index],
+            self.portfolio[index],
+            self.ticker[index],
+            self.quantity[index],
+            reasons,
+        )
 
     def by_reason(self) -> dict[str, int]:
         """How many ended by each reason, most frequent first; of ``max_weight: 0.52 > 0.5`` the word counts."""
@@ -238,6 +290,8 @@ class Account:
         cells: bars × tickers that were simulated.
         simulation_seconds: strategy, indicators and simulator.
         currencies: of the prices of each of ``names``.
+        lots: what was bought when, sold when, and earned.
+        changes: of its positions, where more than its fills moved them.
         is_total: whether it adds up all portfolios; a portfolio may be called ``total``, too.
     """
 
@@ -260,7 +314,9 @@ class Account:
     stale_closes: int
     cells: int
     simulation_seconds: float
+    lots: LotTable
     currencies: tuple[str, ...] = ()
+    changes: Changes | None = None
     is_total: bool = False
 
     @cached_property

@@ -15,6 +15,7 @@ from framework.model.panel import Floats, forward_fill
 from framework.model.result import Ints, MasterResult, PortfolioResult, RunResult, Trades
 from framework.report.account import TOTAL, Account, Accounts, Curve, Fills, Lapsed, Movements
 from framework.report.align import align, booked, by_row, cash_curve, joined, movements_of, part, union
+from framework.report.lots import LotTable, lots_of_fills
 
 
 def accounts(run: RunResult) -> Accounts:
@@ -39,6 +40,12 @@ def accounts(run: RunResult) -> Accounts:
     known = _currencies(run.portfolios)
     singles = tuple(replace(single, currencies=tuple(known[name] for name in names)) for single in singles)
     return _added_up(singles, fills, run.master)
+
+
+def account_of(result: PortfolioResult) -> Account:
+    """The account of one portfolio's simulation, by itself, without a benchmark."""
+    names = result.panel.tickers
+    return _single(result, None, (result.portfolio_id,), names, _all_fills([result], names), 0)
 
 
 def _currencies(results: Sequence[PortfolioResult]) -> dict[str, str]:
@@ -77,12 +84,19 @@ def _single(
         lapsed=_lapsed(result, names, number),
         movements=movements_of(result.portfolio_id, result.flows, _flow_rows(result)),
         contributions=_contributions(result.panel.tickers, result.trades, closes[-1]),
+        lots=_lots(result, names, fills, closes[-1], number),
         trimmed_fills=result.trimmed_fills,
         trimmed_notional=result.trimmed_notional,
         stale_closes=result.stale_closes,
         cells=result.bars * len(result.panel.tickers),
         simulation_seconds=result.simulation_seconds,
     )
+
+
+def _lots(result: PortfolioResult, names: tuple[str, ...], fills: Fills, last_close: Floats, number: int) -> LotTable:
+    worth = np.full(len(names), np.nan)
+    worth[_codes(result.panel.tickers, names)] = last_close
+    return lots_of_fills(number, fills.ticker, fills.executed, fills.quantity, fills.notional, worth)
 
 
 def _added_up(singles: tuple[Account, ...], fills: Fills, master: MasterResult | None) -> Accounts:
@@ -143,6 +157,7 @@ def _total(singles: tuple[Account, ...], fills: Fills, curve: Curve, movements: 
         },
         trimmed_fills=sum(account.trimmed_fills for account in singles),
         trimmed_notional=sum(account.trimmed_notional for account in singles),
+        lots=LotTable.joined([account.lots for account in singles]),
         stale_closes=sum(account.stale_closes for account in singles),
         cells=sum(account.cells for account in singles),
         simulation_seconds=sum(account.simulation_seconds for account in singles),
@@ -181,7 +196,8 @@ def _contributions(tickers: Sequence[str], trades: Trades, last_close: Floats) -
 
 def _all_fills(results: Sequence[PortfolioResult], names: tuple[str, ...]) -> Fills:
     parts = [_fills(result, names, i) for i, result in enumerate(results)]
-    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in Fills.__dataclass_fields__}
+    names_of = [name for name in Fills.__dataclass_fields__ if getattr(parts[0], name) is not None]
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names_of}
     order = np.lexsort((joined["sequence"], joined["portfolio"], joined["executed"]))
     fills = Fills(**joined).take(order)
     return replace(fills, id=np.arange(1, len(fills) + 1))
@@ -221,9 +237,11 @@ def _codes(own: Sequence[str], names: Sequence[str]) -> Ints:
 def _lapsed(result: PortfolioResult, names: tuple[str, ...], number: int) -> Lapsed:
     orders = result.unfilled
     bars = np.fromiter((order.bar for order in orders), dtype=np.int64, count=len(orders))
+    decided = np.array(result.unfilled_decided, dtype=np.int64)
     columns = np.fromiter((order.ticker for order in orders), dtype=np.int64, count=len(orders))
     return Lapsed(
         timestamp=result.timeline.timestamps[bars],
+        decided=result.timeline.timestamps[decided],
         portfolio=np.full(len(orders), number),
         ticker=_codes(result.panel.tickers, names)[columns],
         quantity=np.fromiter((order.quantity for order in orders), dtype=np.float64, count=len(orders)),
@@ -234,6 +252,7 @@ def _lapsed(result: PortfolioResult, names: tuple[str, ...], number: int) -> Lap
 def _joined_lapsed(parts: Sequence[Lapsed]) -> Lapsed:
     joined = Lapsed(
         np.concatenate([part.timestamp for part in parts]),
+        np.concatenate([part.decided for part in parts]),
         np.concatenate([part.portfolio for part in parts]),
         np.concatenate([part.ticker for part in parts]),
         np.concatenate([part.quantity for part in parts]),

@@ -11,11 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from framework.model.panel import Floats, Times
-from framework.model.result import Ints
 from framework.model.timeline import stamp
 from framework.report import metrics
-from framework.report.account import Account, Accounts, Fills
+from framework.report.account import Account, Accounts
 from framework.report.tables import (
     Column,
     date,
@@ -77,6 +75,12 @@ def trades(account: Account) -> list[Column]:
     A simulated order has no ``order_id``, and a trade no ``for_ticker``: these stay empty.
     """
     fills = account.fills
+    if fills.execution_id is None or fills.order_id is None:
+        execution = Column("execution_id", fills.id, lambda ids: [f"sim-{number}" for number in ids.tolist()])
+        order = Column("order_id", np.zeros(len(fills), dtype=np.int64), one_of(("",)))
+    else:
+        execution = Column("execution_id", fills.execution_id, text)
+        order = Column("order_id", fills.order_id, text)
     same = np.zeros(len(fills), dtype=np.int64)
     size = np.abs(fills.quantity)
     portfolio, ticker = one_of(account.portfolios), one_of(account.names)
@@ -96,8 +100,8 @@ def trades(account: Account) -> list[Column]:
         Column("fx_rate", fills.fx_rate, exact),
         Column("kind", same, one_of(("trade",))),
         Column("fees", fills.fees, money),
-        Column("execution_id", fills.id, lambda ids: [f"sim-{number}" for number in ids.tolist()]),
-        Column("order_id", same, one_of(("",))),
+        execution,
+        order,
         Column("for_ticker", same, one_of(("",))),
         Column("decision_price", fills.decision_price, money),
         Column("decision_bar", fills.decided, moment),
@@ -109,29 +113,35 @@ def positions(account: Account) -> list[Column]:
 
     The price is in the ticker's currency, the value in the account's.
     """
-    when, ticker, held, price, rate = position_changes(account.fills)
+    found = account.changes or account.fills.changes
     return [
-        Column("timestamp", when, moment),
-        Column("ticker", ticker, one_of(account.names)),
-        Column("quantity", held, quantity),
-        Column("price", price, money),
-        Column("value", held * price * rate, money),
+        Column("timestamp", found.bar, moment),
+        Column("ticker", found.ticker, one_of(account.names)),
+        Column("quantity", found.quantity, quantity),
+        Column("price", found.price, money),
+        Column("value", found.quantity * found.price * found.rate, money),
     ]
 
 
-def position_changes(fills: Fills) -> tuple[Times, Ints, Floats, Floats, Floats]:
-    """Bar, ticker, quantity held, close and its rate, shape ``(C,)`` each, in order of (bar, ticker)."""
-    order = np.lexsort((fills.bar, fills.ticker))
-    ticker, bar = fills.ticker[order], fills.bar[order]
-    signed = fills.quantity[order]
-    starts = np.flatnonzero(np.diff(ticker, prepend=-1))
-    held = np.concatenate([np.empty(0), *(np.cumsum(part) for part in np.split(signed, starts[1:]))])
-    last = np.ones(len(order), dtype=np.bool_)
-    last[:-1] = (ticker[1:] != ticker[:-1]) | (bar[1:] != bar[:-1])
-    rows = np.flatnonzero(last)
-    rows = rows[np.lexsort((ticker[rows], bar[rows]))]
-    last_of = order[rows]
-    return bar[rows], ticker[rows], np.round(held[rows], 9), fills.mark[last_of], fills.mark_rate[last_of]
+def lots(account: Account) -> list[Column]:
+    """``lots.csv``: FIFO lots, the closed ones in the order of closing, then those that are held (``closed`` is empty).
+
+    ``cost`` and ``value`` are in the account's currency, with the sign of ``quantity`` and without fees; ``value`` is
+    what closing brought, or the worth at the last close; ``profit`` is value − cost, ``days`` the time between.
+    """
+    own = account.lots
+    days = np.where(own.is_closed, (own.closed - own.opened) / np.timedelta64(1, "D"), np.nan)
+    return [
+        Column("portfolio_id", own.portfolio, one_of(account.portfolios)),
+        Column("ticker", own.ticker, one_of(account.names)),
+        Column("opened", own.opened, moment),
+        Column("closed", own.closed, moment),
+        Column("quantity", own.quantity, quantity),
+        Column("cost", own.cost, money),
+        Column("value", own.value, money),
+        Column("profit", own.profit, money),
+        Column("days", days, money),
+    ]
 
 
 def returns_monthly(account: Account) -> list[Column]:
@@ -180,7 +190,10 @@ def benchmark(account: Account) -> list[Column]:
 
 
 def unfilled(account: Account) -> list[Column]:
-    """``unfilled.csv``: orders, or rests of them, that ended without a fill; quantity signed, empty if never sized."""
+    """``unfilled.csv``: orders, or rests of them, that ended without a fill; quantity signed, empty if never sized.
+
+    ``timestamp`` is the bar that they ended in, ``decision_bar`` the one that they were decided on.
+    """
     lapsed = account.lapsed
     return [
         Column("timestamp", lapsed.timestamp, moment),
@@ -188,6 +201,7 @@ def unfilled(account: Account) -> list[Column]:
         Column("quantity", lapsed.quantity, quantity),
         Column("reason", np.array(lapsed.reason, dtype=object), text),
         Column("portfolio_id", lapsed.portfolio, one_of(account.portfolios)),
+        Column("decision_bar", lapsed.decided, moment),
     ]
 
 
@@ -223,6 +237,7 @@ TABLES: dict[str, Callable[[Account], list[Column]]] = {
     "benchmark.csv": benchmark,
     "unfilled.csv": unfilled,
     "flows.csv": flows,
+    "lots.csv": lots,
 }
 
 #: Files that are of the whole run and stand beside the totals.

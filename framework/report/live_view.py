@@ -1,16 +1,12 @@
-"""The report of a live portfolio as tables on a terminal, as JSON, and as files."""
+"""The report of a live portfolio as tables on a terminal, and as JSON."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
-import math
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -18,23 +14,31 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from framework.books.rows import COLUMNS, TradeRow
-from framework.errors import EngineError
-from framework.report.files import claim_folder, replacing
+from framework.books.rows import TradeRow
+from framework.report import comparison_view
+from framework.report.account import Accounts
+from framework.report.basis import Basis
+from framework.report.comparison import Comparison
 from framework.report.live import LiveReport, Moved
+from framework.report.summary import finite, grounds, section
 from framework.report.words import number, percent
 
 #: Trades, and movements of money, that are shown: the newest ones.
 LAST_TRADES = LAST_FLOWS = 10
 
-_FILES = ("equity.csv", "trades.csv", "positions.csv", "flows.csv", "summary.json")
 _VALUATION = ("equity", "notional", "realised", "unrealised", "income", "costs")
 
 
-def document(report: LiveReport) -> dict[str, Any]:
-    """What ``--json`` prints and ``summary.json`` holds; money, prices and quantities as text."""
-    drawdown = report.drawdown[~_isnan(report.drawdown)]
+def document(report: LiveReport, made: Accounts, basis: Basis, comparison: Comparison | None = None) -> dict[str, Any]:
+    """What ``--json`` prints and ``summary.json`` holds; money, prices and quantities as text, and as in the books.
+
+    ``total`` holds the figures of a backtest's summary, as numbers.
+    """
+    account = made.total
+    figures = account.curve.figures
     found = {
+        **finite(grounds(basis)),  # but for the costs, which here are money
+        "name": basis.name,
         **asdict(report.portfolio),
         "start": str(report.days[0]),
         "end": str(report.days[-1]),
@@ -53,17 +57,19 @@ def document(report: LiveReport) -> dict[str, Any]:
         "costs": report.gained("costs"),
         "final_equity": report.end.equity,
         "cash": report.cash,
-        "total_return": round(float(report.index[-1]) - 1.0, 12),
-        "money_weighted_return": report.money_weighted_return,
-        "max_drawdown": round(float(min(drawdown, default=0.0)), 12),
+        "total_return": round(figures.total_return, 12),
+        "money_weighted_return": account.money_weighted_return,
+        "max_drawdown": round(figures.max_drawdown, 12),
         "trades": len(report.trades),
-        "turnover": report.turnover,
+        "turnover": account.turnover,
         "fees": report.fees,
         "slippage": report.slippage,
         "positions": [asdict(each) for each in report.positions],
         "flows": [_flow(each) for each in report.flows],
         "last_trades": [_trade(row) for row in report.trades[-LAST_TRADES:]],
-        "notes": list(report.notes),
+        "comparison": None if comparison is None else comparison_view.document(comparison),
+        "portfolios": {account.name: finite(section(account, made, basis))},
+        "total": finite(section(account, made, basis)),
     }
     plain: dict[str, Any] = _plain(found)
     return plain
@@ -78,9 +84,11 @@ def _flow(moved: Moved) -> dict[str, Any]:
     return {"timestamp": moved.at, **{name: getattr(moved, name) for name in ("kind", "amount", "reference")}}
 
 
-def show_live(report: LiveReport, console: Console) -> None:
+def show_live(
+    report: LiveReport, made: Accounts, basis: Basis, comparison: Comparison | None, console: Console
+) -> None:
     """Print the report."""
-    numbers, currency = document(report), report.portfolio.base_currency
+    numbers, currency = document(report, made, basis), report.portfolio.base_currency
     console.print(
         Text(
             f"Portfolio {report.portfolio.portfolio_id}: {report.portfolio.mode}, broker {report.portfolio.broker}, "
@@ -96,7 +104,11 @@ def show_live(report: LiveReport, console: Console) -> None:
         console.print(_flows(report))
     if report.trades:
         console.print(_last_trades(report))
-    for note in report.notes:
+    if comparison is not None:
+        console.print(_comparison(comparison))
+        for text in (comparison_view.sentence(comparison, currency), comparison_view.counts(comparison)):
+            console.print(Text(text), soft_wrap=True)
+    for note in basis.notes:
         console.print(Text(f"Note: {note}"), soft_wrap=True)
 
 
@@ -146,6 +158,14 @@ def _flows(report: LiveReport) -> Table:
     return table
 
 
+def _comparison(comparison: Comparison) -> Table:
+    found = comparison_view.parts_table(comparison)
+    table = _table("Against the backtest", *found.heads[1:], left=found.left)
+    for row in found.rows:
+        table.add_row(*row, style="bold" if row is found.rows[-1] else "")
+    return table
+
+
 def _last_trades(report: LiveReport) -> Table:
     table = _table("Last trades", "Side", "Ticker", "Quantity", "Price", "Fees", "Slippage bp", left=3)
     for row in report.trades[-LAST_TRADES:]:
@@ -169,66 +189,19 @@ def _table(*titles: str, left: int = 1) -> Table:
     return table
 
 
-def write_live(report: LiveReport, folder: Path) -> None:
-    """Write ``equity.csv``, ``trades.csv``, ``positions.csv``, ``flows.csv`` and ``summary.json`` into a folder.
-
-    Raises:
-        UsageError: the folder holds something that no run wrote, or can't be written.
-        EngineError: the disk refused.
-    """
-    claim_folder(folder, list(_FILES))
-    index = (None if math.isnan(value) else f"{value:.10f}" for value in report.index.tolist())
-    fall = (None if math.isnan(value) else f"{value:.10f}" for value in report.drawdown.tolist())
-    equity = (
-        (_moment(each.bar_timestamp or each.timestamp), *(getattr(each, name) for name in _VALUATION), value, depth)
-        for each, value, depth in zip(report.valuations, index, fall, strict=True)
-    )
-    tables = {
-        "equity.csv": _csv(("timestamp", *_VALUATION, "return_index", "drawdown"), equity),
-        "trades.csv": _csv(COLUMNS, ([_cell(row, name) for name in COLUMNS] for row in report.trades)),
-        "positions.csv": _csv(
-            ("ticker", "quantity", "price", "value"),
-            ((each.ticker, each.quantity, each.price, each.value) for each in report.positions),
-        ),
-        "flows.csv": _csv(
-            ("timestamp", "portfolio_id", "kind", "amount", "reference"),
-            (
-                (_moment(each.at), report.portfolio.portfolio_id, each.kind, each.amount, each.reference)
-                for each in report.flows
-            ),
-        ),
-        "summary.json": json.dumps(document(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
-    }
-    try:
-        for name, text in tables.items():
-            with replacing(folder / name) as file:
-                file.write(text.encode())
-    except OSError as error:
-        raise EngineError(
-            f"the report can't be written to {str(folder)!r}: {error.strerror or error}; free space or choose another "
-            "folder with --out"
-        ) from error
-
-
-def _csv(titles: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
+def valuations_text(report: LiveReport) -> str:
+    """``valuations.csv``: the rows of ``pnl_book`` in the period, exactly; ``timestamp`` is the newest bar's."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(titles)
-    writer.writerows([f"{cell:f}" if isinstance(cell, Decimal) else cell for cell in row] for row in rows)
+    writer.writerow(("timestamp", "booked", *_VALUATION))
+    for each in report.valuations:
+        parts = (f"{getattr(each, name):f}" for name in _VALUATION)
+        writer.writerow((_moment(each.bar_timestamp or each.timestamp), _moment(each.timestamp), *parts))
     return buffer.getvalue()
-
-
-def _cell(row: TradeRow, name: str) -> Any:
-    value = getattr(row, name)
-    return _moment(value) if isinstance(value, datetime) else value
 
 
 def _moment(at: datetime) -> str:
     return at.isoformat().replace("+00:00", "Z")
-
-
-def _isnan(values: Any) -> Any:
-    return values != values
 
 
 def _plain(value: Any) -> Any:

@@ -12,6 +12,7 @@ from framework.model.master import MASTER
 from framework.model.result import RunResult
 from framework.report.account import Account, Accounts, Movements
 from framework.report.assemble import accounts
+from framework.report.basis import Basis, basis_of
 
 
 def summary(run: RunResult, made: Accounts | None = None) -> dict[str, Any]:
@@ -25,33 +26,53 @@ def summary(run: RunResult, made: Accounts | None = None) -> dict[str, Any]:
         ``total`` and, under ``portfolios``, each portfolio by id, with the same keys; then ``master``, the cash account
         of an allocator (``None`` without one), and what applies to all.
     """
-    made = made or accounts(run)
+    made, basis = made or accounts(run), basis_of(run)
+
+    def told(account: Account) -> dict[str, Any]:
+        return section(account, made, basis) | performance(account, run.load_seconds)
+
     numbers: dict[str, Any] = finite(
         {
             "name": run.name,
-            "total": section(made.total, run),
-            "portfolios": {account.name: section(account, run) for account in made.portfolios},
+            "total": told(made.total),
+            "portfolios": {account.name: told(account) for account in made.portfolios},
             "master": _master(made),
-            "prices": run.prices,
-            "fill": run.fill,
-            "costs": run.costs,
-            "notes": list(run.notes),
-            "fingerprint": run.fingerprint,
-            "versions": run.versions,
-            "config": run.config,
+            **grounds(basis),
         }
     )
     return numbers
 
 
-def section(account: Account, run: RunResult) -> dict[str, Any]:
+def grounds(basis: Basis) -> dict[str, Any]:
+    """What applies to all: where the numbers come from."""
+    return {
+        "prices": basis.prices,
+        "fill": basis.fills,
+        "costs": basis.costs,
+        "notes": list(basis.notes),
+        "fingerprint": basis.data,
+        "versions": dict(basis.versions),
+        "config": dict(basis.config),
+    }
+
+
+def performance(account: Account, load_seconds: float) -> dict[str, Any]:
+    """How fast it was simulated."""
+    seconds = account.simulation_seconds
+    return {
+        "engine_seconds": seconds,
+        "load_seconds": load_seconds,
+        "rows_per_second": account.cells / seconds if seconds > 0 else None,
+    }
+
+
+def section(account: Account, made: Accounts, basis: Basis) -> dict[str, Any]:
     """The figures of one portfolio or of the total.
 
     ``initial_equity`` + ``net_flows`` (deposits − withdrawals) + ``transfers`` + ``profit`` = ``final_equity``. Money
     that was booked after the last value is in none of them; ``flows_after_end`` says how much that was.
     """
     curve = account.curve
-    seconds = account.simulation_seconds
     return {
         "strategy": ", ".join(account.strategies),
         "currency": account.currency,
@@ -72,27 +93,28 @@ def section(account: Account, run: RunResult) -> dict[str, Any]:
         "fees": account.fees,
         "exposure": account.exposure,
         "benchmark": _benchmark(account),
-        "allocations": _allocations(account, run),
-        "prices": run.prices,
-        "fill": run.fill,
+        "lots": None if account.lots.stats is None else asdict(account.lots.stats),
+        "allocations": _allocations(account, made),
+        "prices": basis.prices,
+        "fill": basis.fills,
         "trimmed_fills": account.trimmed_fills,
         "trimmed_notional": round(account.trimmed_notional, 6),
         "stale_closes": account.stale_closes,
         "unfilled": account.lapsed.by_reason(),
-        "engine_seconds": seconds,
-        "load_seconds": run.load_seconds,
-        "rows_per_second": account.cells / seconds if seconds > 0 else None,
     }
 
 
 def flows(account: Account) -> dict[str, float]:
-    """Money that came and went, for ``summary.json``; withdrawals are ≥ 0, transfers net: in is positive."""
+    """Money that came and went, for ``summary.json``; withdrawals are ≥ 0, transfers net: in is positive.
+
+    Deposits are with what adopted positions had cost.
+    """
     moved, late = account.flows, account.outside.take(account.outside.row >= len(account.curve))
     return {**_gross(moved), "transfers": moved.sum("transfer"), "flows_after_end": late.sum()}
 
 
 def _gross(moved: Movements) -> dict[str, float]:
-    deposits, withdrawals = moved.sum("deposit"), 0.0 - moved.sum("withdrawal")
+    deposits, withdrawals = moved.sum("deposit", "adopt"), 0.0 - moved.sum("withdrawal")
     return {"deposits": deposits, "withdrawals": withdrawals, "net_flows": round(deposits - withdrawals, 6)}
 
 
@@ -107,13 +129,13 @@ def _benchmark(account: Account) -> dict[str, Any] | None:
     }
 
 
-def _allocations(account: Account, run: RunResult) -> dict[str, Any] | None:
+def _allocations(account: Account, made: Accounts) -> dict[str, Any] | None:
     """How many there were (of a portfolio: with it), what they moved, and Σ of what was short; None: no allocator."""
-    if run.master is None:
+    if made.master is None:
         return None
     whose = account.portfolios if account.is_total else (account.name,)
-    listed = [np.isin(each.portfolios, whose) for each in run.master.allocations]
-    every = [(each, own) for each, own in zip(run.master.allocations, listed, strict=True) if own.any()]
+    listed = [np.isin(each.portfolios, whose) for each in made.allocations]
+    every = [(each, own) for each, own in zip(made.allocations, listed, strict=True) if own.any()]
     return {
         "count": len(every),
         "moved": round(float(sum(np.abs(each.transfer[own]).sum() for each, own in every)), 6),

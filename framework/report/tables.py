@@ -57,10 +57,12 @@ def integer(values: NDArray[np.int64]) -> list[str]:
 
 
 def moment(values: Times) -> list[str]:
-    """``2005-01-03T14:30:00Z``; with microseconds only where there are any."""
+    """``2005-01-03T14:30:00Z``; with microseconds only where there are any; empty where there is no time (NaT)."""
     seconds = values.astype("datetime64[s]")
-    exact = seconds if (values == seconds).all() else values
-    return [f"{text}Z" for text in np.datetime_as_string(exact).tolist()]
+    unknown = np.isnat(values)
+    exact = seconds if ((values == seconds) | unknown).all() else values
+    texts = np.datetime_as_string(exact).tolist()
+    return ["" if missing else f"{text}Z" for text, missing in zip(texts, unknown.tolist(), strict=True)]
 
 
 def date(values: NDArray[np.datetime64]) -> list[str]:

@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from framework.model.result import RunResult
-from framework.report import metrics
+from framework.report import comparison_view, detail_tables, metrics
 from framework.report.account import Account, Accounts, Curve
+from framework.report.basis import Basis
 from framework.report.charts import TRADES_SHOWN, page_data, shown
+from framework.report.comparison import Comparison
 from framework.report.files import replacing
 from framework.report.money_tables import money, portfolios
 from framework.report.summary import finite
@@ -57,14 +58,14 @@ class Bar:
     gain: bool
 
 
-def write_tear_sheet(run: RunResult, made: Accounts, path: Path) -> None:
-    """Write the tear sheet of a run; the file appears whole or not at all."""
-    page = render(run, made)
+def write_tear_sheet(basis: Basis, made: Accounts, path: Path, comparison: Comparison | None = None) -> None:
+    """Write the tear sheet of a run or of live books; the file appears whole or not at all."""
+    page = render(basis, made, comparison)
     with replacing(path) as file:
         file.write(page.encode())
 
 
-def render(run: RunResult, made: Accounts) -> str:
+def render(basis: Basis, made: Accounts, comparison: Comparison | None = None) -> str:
     """The page's text. All that comes from the config or the data is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -74,19 +75,29 @@ def render(run: RunResult, made: Accounts) -> str:
     )
     accounts = shown(made)
     page = environment.get_template("tear_sheet.html.j2").render(
-        run=run,
+        basis=basis,
         total=made.total,
         period=f"{day(made.total.curve.sessions[0])} – {day(made.total.curve.sessions[-1])}",
         accounts=[_account(account, made) for account in accounts],
         portfolios=portfolios(made),
+        comparison=None if comparison is None else _compared(comparison, made.total.currency),
         has_flows=any(len(account.flows) for account in accounts),
         per_year=_per_year(accounts),
         trades_shown=TRADES_SHOWN,
-        config=json.dumps(finite(run.config), indent=2, ensure_ascii=False),
+        config=json.dumps(finite(dict(basis.config)), indent=2, ensure_ascii=False) if basis.config else "",
         plotly=_plotly(),
         data=_packed(json.dumps(finite(page_data(made)), separators=(",", ":"), allow_nan=False).encode()),
     )
     return str(page)
+
+
+def _compared(comparison: Comparison, currency: str) -> dict[str, Any]:
+    return {
+        "sentence": comparison_view.sentence(comparison, currency),
+        "parts": comparison_view.parts_table(comparison),
+        "counts": comparison_view.counts(comparison),
+        "largest": comparison_view.largest_table(comparison),
+    }
 
 
 def _per_year(accounts: Sequence[Account]) -> str:
@@ -107,6 +118,10 @@ def _account(account: Account, made: Accounts) -> dict[str, Any]:
         "months": _months(account.curve),
         "bars": _bars(account),
         "trades": len(account.fills),
+        "risk": detail_tables.risk(account),
+        "costs": detail_tables.costs(account),
+        "has_slippage": bool(np.isfinite(account.fills.slippage_bps).any()),
+        "lots": detail_tables.lots(account),
         "lapsed": account.lapsed.by_reason(),
         "benchmark": account.benchmark_name,
         "money": money(account, made),

@@ -72,12 +72,17 @@ def _put_in(account: Account) -> str:
     """What there was to work with: ``100,000 USD and 12 deposits of together 60,000, less a withdrawal of 5,000,``."""
     flows, opening = account.flows, account.curve.opening
     transfers = flows.sum("transfer")
-    came = [_moves("deposit", flows.amount[flows.of("deposit")]), _transferred(max(transfers, 0.0))]
+    came = [
+        _moves("deposit", flows.amount[flows.of("deposit")]),
+        _moves("adopted position", flows.amount[flows.of("adopt")]),
+        _transferred(max(transfers, 0.0)),
+    ]
     went = [_moves("withdrawal", -flows.amount[flows.of("withdrawal")]), _transferred(min(transfers, 0.0))]
     there = f"{number(opening, 0)} {account.currency}" if opening else ""
     whole = _listed([there, *came]) or number(0.0, 0)
     less = _listed(went)
-    return f"{whole}, less {less}," if less else whole
+    told = f"{whole}, less {less}," if less else whole
+    return told[0].upper() + told[1:]
 
 
 def _moves(name: str, amounts: Floats) -> str:
@@ -90,8 +95,7 @@ def _moves(name: str, amounts: Floats) -> str:
 
 def _transferred(amount: float) -> str:
     """Net of all transfers."""
-    where = "from" if amount > 0 else "to"
-    return f"{number(abs(amount), 0)} {where} the master account" if amount else ""
+    return f"{number(abs(amount), 0)} transferred {'in' if amount > 0 else 'out'}" if amount else ""
 
 
 def _listed(parts: list[str]) -> str:
@@ -118,6 +122,9 @@ def _against_benchmark(account: Account) -> Iterator[str]:
     theirs = account.benchmark.figures.total_return
     gap = (account.curve.figures.total_return - theirs) * 100
     side = "ahead of" if gap > 0 else "behind"
+    if abs(gap) < 0.05:
+        yield f"The benchmark ({account.benchmark_name}) made as much: {percent(theirs, signed=True)}."
+        return
     yield (
         f"That is {number(abs(gap), 1)} percentage points {side} the benchmark ({account.benchmark_name}), "
         f"which made {percent(theirs, signed=True)}."
@@ -169,7 +176,7 @@ def _months(account: Account) -> Iterator[str]:
 
 def _costs(account: Account) -> Iterator[str]:
     fills = account.fills
-    slipped = float(np.sum(fills.quantity * (fills.price - fills.arrival_price)))
+    slipped = float(np.sum(fills.slippage))
     costs = account.fees + slipped
     if costs < 0.01:
         return

@@ -9,10 +9,15 @@ from pathlib import Path
 
 from framework.errors import ConfigError, EngineError
 from framework.model.result import RunResult
+from framework.report import comparison_view
 from framework.report.account import Account, Accounts
 from framework.report.assemble import accounts
+from framework.report.basis import Basis, basis_of
+from framework.report.comparison import Comparison
 from framework.report.csv_set import RUN_TABLES, TABLES
 from framework.report.files import claim_folder, replacing
+from framework.report.live import LiveReport
+from framework.report.live_view import document, valuations_text
 from framework.report.summary import summary
 from framework.report.tables import write_table
 from framework.report.tear_sheet import write_tear_sheet
@@ -21,6 +26,8 @@ from framework.report.tear_sheet import write_tear_sheet
 Progress = Callable[[str, int, int], None]
 
 SUMMARY = "summary.json"
+VALUATIONS = "valuations.csv"
+COMPARISON = "comparison.csv"
 REPORT = "report.html"
 
 
@@ -59,11 +66,45 @@ def _write_all(run: RunResult, made: Accounts, folders: list[str], out_dir: Path
         _write_tables(account, out_dir / folder, f"{folder}/", tell)
     _write_totals(made, out_dir, folders, tell)
     tell(REPORT)
-    write_tear_sheet(run, made, out_dir / REPORT)
+    write_tear_sheet(basis_of(run), made, out_dir / REPORT)
     tell(SUMMARY)
     numbers = json.dumps(summary(run, made), indent=2, ensure_ascii=False, allow_nan=False)
     with replacing(out_dir / SUMMARY) as file:
         file.write(f"{numbers}\n".encode())
+
+
+def write_live(
+    report: LiveReport, made: Accounts, basis: Basis, out_dir: Path, comparison: Comparison | None = None
+) -> Path:
+    """Write the report of a live portfolio: its CSV set, its valuations, the tear sheet, the summary.
+
+    With a ``comparison``, ``comparison.csv``, too.
+
+    Returns:
+        the path of ``report.html``.
+
+    Raises:
+        UsageError: ``out_dir`` holds something that no run wrote, or can't be written.
+        EngineError: the disk refused.
+    """
+    more = [] if comparison is None else [COMPARISON]
+    claim_folder(out_dir, [*TABLES, VALUATIONS, *more, REPORT, SUMMARY])
+    try:
+        _write_tables(made.total, out_dir, "", lambda path: None)
+        if comparison is not None:
+            write_table(out_dir / COMPARISON, comparison_view.columns(comparison))
+        with replacing(out_dir / VALUATIONS) as file:
+            file.write(valuations_text(report).encode())
+        write_tear_sheet(basis, made, out_dir / REPORT, comparison)
+        numbers = json.dumps(document(report, made, basis, comparison), indent=2, ensure_ascii=False, allow_nan=False)
+        with replacing(out_dir / SUMMARY) as file:
+            file.write(f"{numbers}\n".encode())
+    except OSError as error:
+        raise EngineError(
+            f"the report can't be written to {str(out_dir)!r}: {error.strerror or error}; free space or choose another "
+            "folder with --out"
+        ) from error
+    return out_dir / REPORT
 
 
 def _write_tables(account: Account, folder: Path, prefix: str, tell: Callable[[str], None]) -> None:

@@ -1,7 +1,7 @@
 -- Purpose: a portfolio's valuations of a range of dates, and with them the one before; the date is the UTC date of the
--- newest bar that the valuation saw.
+-- newest bar that the valuation saw. With each, the cash that it saw.
 -- Parameters: portfolio_id, start, until (dates, both included; null: open).
--- Locks: none. Cost: the portfolio's valuations.
+-- Locks: none. Cost: the portfolio's valuations, and an index entry for the cash of each.
 WITH dated AS (
     SELECT
         id, timestamp, notional, equity, realised, unrealised, income, costs, bar_timestamp,
@@ -11,7 +11,13 @@ WITH dated AS (
 )
 SELECT
     timestamp, notional, equity, realised, unrealised, income, costs, bar_timestamp, day,
-    day >= coalesce(%(start)s::date, '-infinity') AS is_inside
+    day >= coalesce(%(start)s::date, '-infinity') AS is_inside,
+    coalesce((
+        SELECT cash.notional FROM cash_equity_book AS cash
+        WHERE cash.portfolio_id = %(portfolio_id)s AND cash.timestamp <= dated.timestamp
+        ORDER BY cash.timestamp DESC, cash.id DESC
+        LIMIT 1
+    ), 0) AS cash
 FROM dated
 WHERE day <= coalesce(%(until)s::date, 'infinity')
   AND (

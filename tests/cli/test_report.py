@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
-from datetime import date
+from datetime import date, datetime, timedelta
 
 import pytest
 
@@ -53,13 +54,76 @@ def test_live_books_report_what_the_backtest_does(engine, tmp_path):
         assert float(found[name]) == pytest.approx(expected[name], abs=0.01)
     (opening,) = found["flows"]
     assert (opening["kind"], float(opening["amount"])) == ("deposit", 100000.0)
-    days = (date.fromisoformat(found["end"]) - date.fromisoformat(opening["timestamp"][:10])).days
+    booked = read_rows(tmp_path / "live" / "valuations.csv")[-1]["booked"]
+    days = (datetime.fromisoformat(booked) - datetime.fromisoformat(opening["timestamp"])) / timedelta(days=1)
     assert (1 + found["money_weighted_return"]) ** (days / 365.25) - 1 == pytest.approx(found["total_return"])
     assert expected["money_weighted_return"] == pytest.approx(found["money_weighted_return"], rel=0.06)
     assert json.loads((tmp_path / "live" / "summary.json").read_text()) == found
     shown = engine("report", "--portfolio", "1")
     assert "Time-weighted return" in shown.stdout
     assert "Last trades" in shown.stdout
+    same_as_the_backtests(tmp_path / "live", tmp_path / "out", expected, found["total"])
+
+
+def same_as_the_backtests(live, out, expected, found):
+    """The live report has a backtest's files, with the backtest's numbers."""
+    files = {path.name for path in out.glob("*")} - {"1", "allocations.csv"}
+    assert {path.name for path in live.glob("*")} == files | {"valuations.csv"}
+    assert (live / "returns_monthly.csv").read_text() == (out / "returns_monthly.csv").read_text()
+    assert (live / "rolling.csv").read_text() == (out / "rolling.csv").read_text()
+    for name in ("cagr", "volatility", "sharpe", "sortino", "calmar", "exposure", "turnover", "sessions_per_year"):
+        assert found[name] == pytest.approx(expected[name], abs=1e-9), name
+    assert found["lots"] == pytest.approx(expected["lots"])
+    for name in ("positions.csv", "lots.csv"):
+        both = [read_rows(folder / name) for folder in (live, out)]
+        assert len(both[0]) == len(both[1]) > 5
+        for mine, theirs in zip(*both, strict=True):
+            assert mine.keys() == theirs.keys()
+            for key, text in mine.items():
+                assert text == theirs[key] or float(text) == pytest.approx(float(theirs[key]), abs=1e-5), key
+    unfilled = read_rows(out / "unfilled.csv")
+    assert read_rows(live / "unfilled.csv") == [row for row in unfilled if row["reason"] != "end of data"] != []
+    trades = [read_rows(folder / "trades.csv") for folder in (live, out)]
+    for name in ("ticker", "side", "quantity", "exec_price", "notional", "fees", "decision_bar", "exec_timestamp"):
+        assert [row[name] for row in trades[0]] == [row[name] for row in trades[1]], name
+    assert all(row["order_id"] and row["execution_id"] for row in trades[0])
+
+
+def read_rows(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_books_differ_from_their_own_backtest_by_nothing(engine, tmp_path):
+    assert engine("run", "paper.yaml").returncode == 0
+    done = engine("report", "--portfolio", "1", "--against", "paper.yaml", "--out", "live", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)["comparison"]
+    assert found["compared"] > 10
+    assert (found["decided_otherwise"], found["filled_otherwise"]) == (0, 0)
+    assert found["difference"] == pytest.approx(0, abs=0.01)
+    assert all(abs(amount) < 0.01 for amount in found["parts"].values())
+    assert len(read_rows(tmp_path / "live" / "comparison.csv")) == found["compared"]
+    part = ("--start", "2010-02-01", "--end", "2010-03-12")
+    found = json.loads(engine("report", "--portfolio", "1", "--against", "paper.yaml", *part, "--json").stdout)
+    assert found["comparison"]["compared"] > 0
+    assert all(abs(amount) < 0.01 for amount in found["comparison"]["parts"].values())
+
+
+def test_a_backtest_with_other_costs_differs_by_its_costs(engine, tmp_path):
+    """Ten times the fees: they are the difference, but for the smaller positions that they leave money for."""
+    assert engine("run", "paper.yaml").returncode == 0
+    (tmp_path / "dear.yaml").write_text(PAPER.replace("rate: 0.001", "rate: 0.01"))
+    shown = engine("report", "--portfolio", "1", "--against", "dear.yaml")
+    assert "decisions in the books were made with another config than the one that is compared with" in shown.stdout
+    assert "Against the backtest" in shown.stdout
+    found = json.loads(engine("report", "--portfolio", "1", "--against", "dear.yaml", "--json").stdout)
+    numbers, parts = found["comparison"], found["comparison"]["parts"]
+    paid = float(found["fees"])
+    assert parts["costs"] == pytest.approx(9 * paid, rel=0.2)
+    assert parts["fill_prices"] == pytest.approx(0, abs=0.01)
+    assert sum(parts.values()) == pytest.approx(numbers["difference"], abs=1e-5)
+    assert parts["income_and_valuation"] == pytest.approx(0, abs=0.01)
 
 
 def test_a_backtests_folder_shows_what_its_run_did(engine):
@@ -82,7 +146,10 @@ def test_help_has_an_example(engine):
         (["."], "engine: '.' holds no summary.json, so no finished backtest left it"),
         ([], "engine: neither a RUN_DIR nor --portfolio was given; give one"),
         ([".", "--portfolio", "1"], "engine: both a RUN_DIR and --portfolio was given; give one"),
-        ([".", "--start", "2024-01-01"], "engine: --start, --end, --out, --config and --url go with --portfolio"),
+        (
+            [".", "--start", "2024-01-01"],
+            "engine: --start, --end, --out, --against, --config and --url go with --portfolio",
+        ),
         (["--portfolio", "1"], "engine: there is no portfolio '1' in the books (none is open)"),
         (["--portfolio", "1", "--start", "May"], "engine: --start was 'May'; allowed: a date written YYYY-MM-DD"),
         (

@@ -23,7 +23,7 @@ from framework.errors import DataError, EngineError
 from framework.model.bars import CorporateAction
 from framework.model.money import FRACTIONAL, WHOLE
 from framework.model.orders import OrderTerms
-from framework.report.live import read_live_report
+from framework.report.live_reading import read_live_report
 from framework.trading.costs import Costs
 from tests.books.cases import ask, fill
 from tests.engine.runs import ACTS, after, portfolio

@@ -93,7 +93,7 @@ def make_result(
                 if change[column] == 0:
                     continue
                 if np.isnan(panel.open[t, column]):
-                    unfilled.append(Unfilled(t - 1, int(column), float(change[column]), "no bar"))
+                    unfilled.append(Unfilled(t, int(column), float(change[column]), "no bar"))
                     continue
                 side = np.sign(change[column])
                 arrival = panel.open[t, column]
@@ -123,6 +123,7 @@ def make_result(
         first=first,
         trades=make_trades(rows),
         unfilled=tuple(unfilled),
+        unfilled_decided=tuple(order.bar - 1 for order in unfilled),
         trimmed_fills=3,
         trimmed_notional=1234.5,
         stale_closes=7,

@@ -15,9 +15,13 @@ from framework.books.ledger import book
 from framework.books.lots import Lots, Mark
 from framework.books.valuation import value
 from framework.errors import DataError, UsageError
-from framework.report.live import Held, read_live_report
-from framework.report.live_view import document, show_live, write_live
-from tests.books.cases import D, ask, cash, fill, open_, transfer
+from framework.report import metrics
+from framework.report.live import Held
+from framework.report.live_reading import read_live_report
+from framework.report.live_view import document, show_live
+from framework.report.write import write_live
+from framework.report_run import report_live
+from tests.books.cases import AT, D, ask, cash, fill, open_, transfer
 
 FIRST = date(2024, 1, 2)
 
@@ -46,9 +50,14 @@ def books(pool):
     return pool
 
 
+def reported(pool, start=None, until=None):
+    """The books' report, the account made from it, and what is told of both."""
+    found = report_live(pool, "1", start, until)
+    return found.report, found.made.total, document(found.report, found.made, found.basis)
+
+
 def test_the_whole_life(books):
-    report = read_live_report(books, "1")
-    found = document(report)
+    report, account, found = reported(books)
     assert (found["start"], found["end"], found["valuations"]) == ("2024-01-02", "2024-01-04", 3)
     assert (report.before.equity, report.money_in, report.money_out) == (0, 11000, 500)
     assert [report.gained(part) for part in ("notional", "realised", "unrealised", "income", "costs")] == [
@@ -57,7 +66,9 @@ def test_the_whole_life(books):
     assert report.end.equity == D("10711")
     assert (report.fees, report.slippage, len(report.trades)) == (2, 5, 2)
     first, second = 10099 / 10000, (10000 - 1001 + 1000 + 7 + 990) / (10099 + 1000)
-    assert report.index == pytest.approx([first, first * second, first * second * 10711 / (10996 - 500)])
+    index = metrics.return_index(account.curve.returns)
+    assert index == pytest.approx([first, first * second, first * second * 10711 / (10996 - 500)])
+    assert found["total_return"] == pytest.approx(index[-1] - 1)
     assert found["max_drawdown"] == pytest.approx(second - 1)
     assert report.cash == D("9985")
     assert report.positions == (Held("AAPL", D(6), D(121), D(726)),)
@@ -65,14 +76,14 @@ def test_the_whole_life(books):
 
 
 def test_a_part_of_it_begins_where_the_day_before_ended(books):
-    report = read_live_report(books, "1", FIRST + timedelta(days=1), FIRST + timedelta(days=1))
+    report, account, _ = reported(books, FIRST + timedelta(days=1), FIRST + timedelta(days=1))
     assert (report.before.equity, report.money_in, report.money_out) == (D("10099"), 1000, 0)
     assert report.gained("notional") == report.end.equity - D("11099") == D("-103")
     assert report.trades == ()
-    assert report.index == pytest.approx([10996 / 11099])
+    assert account.curve.returns + 1 == pytest.approx([10996 / 11099])
     assert report.positions == (Held("AAPL", D(10), D(99), D(990)),)
-    whole = read_live_report(books, "1")
-    assert read_live_report(books, "1", until=FIRST).index == pytest.approx(whole.index[:1])
+    whole = reported(books)[1].curve.returns
+    assert reported(books, until=FIRST)[1].curve.returns == pytest.approx(whole[:1])
 
 
 def test_it_always_adds_up(books):
@@ -87,19 +98,19 @@ def test_it_always_adds_up(books):
 
 
 def test_what_came_and_went_is_told_and_weighs_the_return(books):
-    report = read_live_report(books, "1")
-    found = document(report)
+    _, account, found = reported(books)
     assert [(flow["kind"], flow["amount"], flow["reference"]) for flow in found["flows"]] == [
         ("deposit", "10000.000000", "c1"),
         ("deposit", "1000.000000", "c2"),
         ("withdrawal", "-500.000000", "c3"),
     ]
     assert [D(found[name]) for name in ("deposits", "withdrawals", "transfers", "adopted")] == [11000, 500, 0, 0]
-    # All three carry the time at which `cases.AT` says that they happened: two days before the last valuation.
-    assert found["money_weighted_return"] == pytest.approx((10711 / 10500) ** (365.25 / 2) - 1)
-    second = read_live_report(books, "1", FIRST + timedelta(days=1), FIRST + timedelta(days=1))
+    # All three carry the time at which `cases.AT` says that they happened.
+    days = (datetime(2024, 1, 4, 21, tzinfo=UTC) - AT) / timedelta(days=1)
+    assert found["money_weighted_return"] == pytest.approx((10711 / 10500) ** (365.25 / days) - 1)
+    second, account, _ = reported(books, FIRST + timedelta(days=1), FIRST + timedelta(days=1))
     assert [flow.amount for flow in second.flows] == [1000]
-    assert second.money_weighted_return == pytest.approx((10996 / 11099) ** 365.25 - 1)
+    assert account.money_weighted_return == pytest.approx((10996 / 11099) ** 365.25 - 1)
 
 
 def test_transfers_and_adopted_shares_are_flows(books):
@@ -108,14 +119,14 @@ def test_transfers_and_adopted_shares_are_flows(books):
                     currency="USD")  # fmt: skip
     book(books, [transfer("2500"), adopted], at)
     value(books, "1", {"AAPL": Mark(D(121))}, Lots(), at, at)
-    report = read_live_report(books, "1", date(2024, 1, 5))
-    found = document(report)
+    report, account, found = reported(books, date(2024, 1, 5))
     assert [(flow.kind, flow.amount) for flow in report.flows] == [("transfer", -2500), ("adopt", D("271.5"))]
     assert (D(found["transfers"]), D(found["adopted"])) == (D(-2500), D("271.5"))
     for first in range(4):
         part = read_live_report(books, "1", FIRST + timedelta(days=first))
         assert sum(flow.amount for flow in part.flows) == part.money_in - part.money_out
-    assert report.index == pytest.approx([(10711 - 2500 + 3 * 121) / (10711 - 2500 + 271.5)])
+    assert account.curve.returns + 1 == pytest.approx([(10711 - 2500 + 3 * 121) / (10711 - 2500 + 271.5)])
+    assert sum(account.contributions.values()) == pytest.approx(float(report.gained("notional")))
 
 
 def test_money_that_moves_inside_a_day_cuts_its_return(books):
@@ -126,10 +137,10 @@ def test_money_that_moves_inside_a_day_cuts_its_return(books):
         value(books, "1", {"AAPL": Mark(D(close))}, lots, at, at)
         if amount:
             book(books, [cash(amount, key="c9", at=at)], at + timedelta(minutes=1))
-    report = read_live_report(books, "1", date(2024, 1, 5))
+    account = reported(books, date(2024, 1, 5))[1]
     noon, evening = 9985 + 6 * 122, 9985 + 6 * 60 + 100000
-    assert report.index[1] == pytest.approx(noon / 10711 * evening / (noon + 100000))
-    assert report.drawdown[1] == pytest.approx(report.index[1] - 1)
+    assert account.curve.returns + 1 == pytest.approx([noon / 10711 * evening / (noon + 100000)])
+    assert account.curve.figures.max_drawdown == pytest.approx(account.curve.returns[0])
 
 
 def test_several_valuations_of_a_day_make_one_return(books):
@@ -137,10 +148,10 @@ def test_several_valuations_of_a_day_make_one_return(books):
     for minute, close in ((1, "80"), (2, "130")):
         bar = datetime(2024, 1, 5, 15, minute, tzinfo=UTC)
         value(books, "1", {"AAPL": Mark(D(close))}, lots, bar, bar)
-    report = read_live_report(books, "1", date(2024, 1, 5))
+    report, account, found = reported(books, date(2024, 1, 5))
     assert len(report.valuations) == 2
-    assert report.index[1] == pytest.approx((9985 + 6 * 130) / 10711)
-    assert document(report)["max_drawdown"] == 0.0
+    assert account.curve.returns + 1 == pytest.approx([(9985 + 6 * 130) / 10711])
+    assert found["max_drawdown"] == 0.0
 
 
 def test_what_it_cannot_say_it_notes(books):
@@ -185,7 +196,8 @@ def test_what_cannot_be_reported(books, asked, kind, answer):
 def test_on_a_terminal(books):
     console = Console(width=100)
     with console.capture() as captured:
-        show_live(read_live_report(books, "1"), console)
+        found = report_live(books, "1", None, None)
+        show_live(found.report, found.made, found.basis, None, console)
     shown = captured.get()
     assert "Portfolio 1: paper, broker paper, account ACCOUNT; 2024-01-02 to 2024-01-04, 3 valuations" in shown
     assert "2024-01-02 15:30 withdrawal c3 −500.00" in " ".join(shown.split())
@@ -195,9 +207,9 @@ def test_on_a_terminal(books):
 
 
 def test_as_files(books, tmp_path):
-    report = read_live_report(books, "1")
-    write_live(report, tmp_path / "out")
-    write_live(report, tmp_path / "out")
+    found = report_live(books, "1", None, None)
+    for _ in range(2):
+        write_live(found.report, found.made, found.basis, tmp_path / "out")
     numbers = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert numbers["last_trades"][0]["exec_timestamp"] == "2024-01-02T15:30:00Z"
     with (tmp_path / "out" / "equity.csv").open() as file:

@@ -10,13 +10,14 @@ import pytest
 
 from framework.report import charts
 from framework.report.assemble import accounts
+from framework.report.basis import basis_of
 from framework.report.tear_sheet import render
 from framework.report.words import number, percent
 from framework.report.write import write_run
 
 
 def page(run):
-    return render(run, accounts(run))
+    return render(basis_of(run), accounts(run))
 
 
 def packed(html, name):

@@ -84,12 +84,12 @@ HEADLINES = {
         (20, -2000.0),
         (30, 9000.0),
     ],
-    "1,000,000 USD, a deposit of 9,000 and 3,000 from the master account became": [
+    "1,000,000 USD, a deposit of 9,000 and 3,000 transferred in became": [
         (10, 5000.0, "transfer"),
         (20, -2000.0, "transfer"),
         (30, 9000.0),
     ],
-    "1,000,000 USD, less 4,000 to the master account, became": [(10, -4000.0, "transfer")],
+    "1,000,000 USD, less 4,000 transferred out, became": [(10, -4000.0, "transfer")],
     "1,000,000 USD became": [(10, -4000.0, "transfer"), (11, 4000.0, "transfer")],
 }
 

@@ -1,6 +1,6 @@
 "use strict";
 (async () => {
-  const PAGE_ROWS = 25;
+  const PRINTED_ROWS = 40, SPARE_ROWS = 12;
   const root = document.documentElement;
 
   const unpack = async (id) => {
@@ -148,6 +148,39 @@
       }
       return [traces, layout(colour, { tickformat: ".0%", nticks: 5, rangemode: "tozero" }, { showlegend: traces.length > 1 })];
     },
+    distribution(account, colour) {
+      const { x, width, own, benchmark } = account.distribution;
+      const tones = x.map((value) => value < 0 ? colour.loss : colour.gain);
+      const traces = [{ type: "bar", x, y: own, width, name: account.name, hovertemplate: "%{y:.1%}", marker: { color: tones.map((tone) => faded(tone, 0.75)) } }];
+      if (benchmark) {
+        traces.push(line(x, benchmark, "Benchmark", colour.other, { hovertemplate: "%{y:.1%}", line: { color: colour.other, width: 1.4, shape: "hvh" } }));
+      }
+      const result = layout(colour, { tickformat: ".0%", nticks: 5, rangemode: "tozero" }, { bargap: 0.04 });
+      Object.assign(result.xaxis, { tickformat: ".1%", hoverformat: ".2%", nticks: 9, zeroline: true, zerolinecolor: colour.quiet });
+      return [traces, result];
+    },
+    turnover(account, colour) {
+      const { month, value } = account.turnover;
+      const traces = [{ type: "bar", x: month, y: value, name: "Turnover", hovertemplate: "%{y:.0%}", marker: { color: colour.accent } }];
+      return [traces, layout(colour, { tickformat: ".0%", nticks: 5, rangemode: "tozero" }, { bargap: 0.15 })];
+    },
+    costs(account, colour) {
+      const { fees, slippage } = account.costs;
+      const format = { hovertemplate: "%{y:,.0f}" };
+      const traces = [
+        line(account.time, fees, "Fees", colour.accent, { ...format, line: { color: colour.accent, width: 1.4, shape: "hv" } }),
+        line(account.time, slippage, "Slippage", colour.third, { ...format, line: { color: colour.third, width: 1.4, shape: "hv" } }),
+      ];
+      return [traces, layout(colour, { tickformat: ",.0f", nticks: 5, rangemode: "tozero" }, { showlegend: true })];
+    },
+    slippage(account, colour) {
+      const { x, width, share } = account.slippage;
+      const tones = x.map((value) => faded(value > 0 ? colour.loss : colour.gain, 0.75));
+      const traces = [{ type: "bar", x, y: share, width, name: "Slippage", hovertemplate: "%{y:.1%}", marker: { color: tones } }];
+      const result = layout(colour, { tickformat: ".0%", nticks: 5, rangemode: "tozero" }, { bargap: 0.04 });
+      Object.assign(result.xaxis, { ticksuffix: " bp", hoverformat: ".2f", nticks: 9, zeroline: true, zerolinecolor: colour.quiet });
+      return [traces, result];
+    },
   };
 
   const states = data.accounts.map(() => ({ scale: "linear", rolling: "sharpe", parts: "value", drawn: false }));
@@ -188,6 +221,7 @@
 
   // ---- trades ------------------------------------------------------------------------------------------------
   const moment = (seconds) => {
+    if (!seconds) return "–";
     const text = new Date(seconds * 1000).toISOString();
     return text.endsWith("T00:00:00.000Z") ? text.slice(0, 10) : text.slice(0, 16).replace("T", " ");
   };
@@ -202,12 +236,13 @@
     }));
   };
 
+  // Title, key, how it is written, class, width.
   const COLUMNS = [
-    ["Executed (UTC)", "executed", moment], ["Portfolio", "portfolio", (code) => data.portfolios[code]],
-    ["Ticker", "ticker", String], ["Side", "side", String], ["Quantity", "quantity", plain, "n"],
+    ["Executed (UTC)", "executed", moment, "", "8.6rem"], ["Portfolio", "portfolio", (code) => data.portfolios[code]],
+    ["Ticker", "ticker", String], ["Side", "side", String, "", "3.4rem"], ["Quantity", "quantity", plain, "n"],
     ["Price", "price", (value) => figure(value, value < 10 ? 4 : 2), "n"], ["Notional", "notional", (value) => figure(value, 0), "n"],
     ["Fees", "fees", (value) => figure(value, 2), "n"], ["Slippage, bps", "slippage", (value) => figure(value, 1), "n"],
-    ["Decided on bar", "decided", moment, "n"],
+    ["Decided on bar", "decided", moment, "n", "8.6rem"],
   ];
 
   const sortable = (rows, key, falling) => {
@@ -226,41 +261,62 @@
     return element;
   };
 
+  // Only the rows in sight are in the page, with a gap above and below them as high as all others.
   const tradeTable = (article, own) => {
+    const list = article.querySelector(".list");
+    if (!list) return { paint() {} };
     const several = new Set(own.map((trade) => trade.portfolio)).size > 1;
     const columns = COLUMNS.filter(([, key]) => key !== "portfolio" || several);
-    const [head, body] = [article.querySelector("thead"), article.querySelector("tbody")];
-    const [back, forth] = article.querySelectorAll(".pager button");
-    const view = { key: "executed", falling: false, words: [], page: 0, rows: own };
-    // The text that the filter searches is made once, at the first search.
+    const [head, body, count] = [list.querySelector("thead"), list.querySelector("tbody"), article.querySelector(".count")];
+    const filters = article.querySelector(".filters").elements;
+    const view = { key: "executed", falling: false, rows: own, height: 0, from: -1 };
+    // The text that the search looks through is made once, at the first search.
     const haystack = (trade) => (trade.text ??= [moment(trade.executed), trade.ticker, trade.side,
       data.portfolios[trade.portfolio]].join(" ").toLowerCase());
 
-    const show = () => {
-      const pages = Math.max(1, Math.ceil(view.rows.length / PAGE_ROWS));
-      view.page = Math.min(Math.max(view.page, 0), pages - 1);
-      const from = view.page * PAGE_ROWS;
-      const rows = view.rows.slice(from, from + PAGE_ROWS);
-      body.replaceChildren(...rows.map((trade) => {
+    const gap = (rows) => {
+      const row = document.createElement("tr");
+      row.className = "gap";
+      row.style.height = `${Math.max(0, rows) * view.height}px`;
+      return row;
+    };
+    const fill = (from, to) => {
+      const rows = view.rows.slice(from, to).map((trade) => {
         const row = document.createElement("tr");
         row.append(...columns.map(([, key, text, name]) => cell("td", text(trade[key]), name)));
         return row;
-      }));
-      article.querySelector(".pager span").textContent = rows.length
-        ? `${plain(from + 1)}–${plain(from + rows.length)} of ${plain(view.rows.length)}` : "no trades";
-      back.disabled = view.page === 0;
-      forth.disabled = view.page === pages - 1;
+      });
+      body.replaceChildren(gap(from), ...rows, gap(view.rows.length - to));
+      view.from = from;
+    };
+    const measure = () => {
+      fill(0, 1);
+      view.height = body.children[1]?.getBoundingClientRect().height ?? 0;
+    };
+    const paint = (anew) => {
+      if (root.classList.contains("printing")) return fill(0, Math.min(PRINTED_ROWS, view.rows.length));
+      if (!list.clientHeight && !list.scrollHeight) return;
+      if (!view.height) measure();
+      const seen = Math.ceil(list.clientHeight / (view.height || 1)) || PRINTED_ROWS;
+      const from = Math.max(0, Math.floor(list.scrollTop / (view.height || 1)) - SPARE_ROWS);
+      if (!anew && Math.abs(from - view.from) < SPARE_ROWS / 2 && view.from >= 0) return;
+      fill(from, Math.min(view.rows.length, from + seen + 2 * SPARE_ROWS));
     };
     const select = () => {
-      const hits = own.filter((trade) => view.words.every((word) => haystack(trade).includes(word)));
+      const words = filters.words.value.toLowerCase().split(/\s+/).filter(Boolean);
+      const [ticker, side] = [filters.ticker.value, filters.side.value];
+      const hits = own.filter((trade) => (!ticker || trade.ticker === ticker) && (!side || trade.side === side)
+        && words.every((word) => haystack(trade).includes(word)));
       view.rows = sortable(hits, view.key, view.falling);
-      view.page = 0;
-      show();
+      count.textContent = hits.length === own.length ? plain(own.length) : `${plain(hits.length)} of ${plain(own.length)}`;
+      list.scrollTop = 0;
+      paint(true);
     };
     const titles = document.createElement("tr");
-    titles.append(...columns.map(([title, key, , name]) => {
+    titles.append(...columns.map(([title, key, , name, width]) => {
       const header = cell("th", "", name);
       header.scope = "col";
+      if (width) header.style.width = width;
       const button = cell("button", title);
       button.type = "button";
       button.addEventListener("click", () => {
@@ -274,13 +330,16 @@
       return header;
     }));
     head.replaceChildren(titles);
-    article.querySelector("input").addEventListener("input", (event) => {
-      view.words = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
-      select();
+    filters.ticker.append(...[...new Set(own.map((trade) => trade.ticker))].sort().map((ticker) => cell("option", ticker)));
+    article.querySelector(".filters").addEventListener("input", select);
+    article.querySelector(".filters").addEventListener("submit", (event) => event.preventDefault());
+    let waiting = false;
+    list.addEventListener("scroll", () => {
+      if (waiting) return;
+      waiting = true;
+      requestAnimationFrame(() => { waiting = false; paint(); });
     });
-    back.addEventListener("click", () => { view.page -= 1; show(); });
-    forth.addEventListener("click", () => { view.page += 1; show(); });
-    show();
+    return { paint };
   };
 
   // ---- tabs --------------------------------------------------------------------------------------------------
@@ -293,16 +352,17 @@
       tab.setAttribute("aria-selected", String(i === number));
       tab.tabIndex = i === number ? 0 : -1;
     });
+    tables[number].paint(true);
     if (!states[number].drawn) draw(sections[number]);
     else sections[number].querySelectorAll("[data-chart]").forEach((place) => Plotly.Plots.resize(place));
   };
 
   const trades = unfold(data.trades);
-  sections.forEach((section, number) => {
+  const tables = sections.map((section, number) => {
     // Beside a total, account n is portfolio n − 1; alone, account 0 holds every trade there is.
     const own = number === 0 ? trades : trades.filter((trade) => trade.portfolio === number - 1);
-    tradeTable(section.querySelector(".trades"), own);
     wireSwitches(section);
+    return tradeTable(section.querySelector(".trades"), own);
   });
   tabs.forEach((tab, number) => {
     tab.addEventListener("click", () => open(number));
@@ -321,8 +381,13 @@
   open(0);
 
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawAll);
-  addEventListener("beforeprint", () => { root.classList.add("printing"); redrawAll(); });
-  addEventListener("afterprint", () => { root.classList.remove("printing"); redrawAll(); });
+  const printing = (on) => {
+    root.classList.toggle("printing", on);
+    tables.forEach((table) => table.paint(true));
+    redrawAll();
+  };
+  addEventListener("beforeprint", () => printing(true));
+  addEventListener("afterprint", () => printing(false));
   root.dataset.ready = "true";
 })().catch((error) => {
   const note = document.getElementById("trouble");

@@ -1,0 +1,132 @@
+"""The tear sheet's tables of risk, costs and lots, as text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from framework.report import metrics
+from framework.report.account import Account
+from framework.report.lots import LotStats, LotTable
+from framework.report.money_tables import Cells
+from framework.report.words import NOTHING, day, number, percent
+
+#: Held lots that are listed one by one, the largest ones.
+LOTS_LISTED = 12
+
+
+def risk(account: Account) -> Cells:
+    """What the key figures leave out: the shape of the returns, and how they go with the benchmark's."""
+    shape = metrics.shape(account.curve.returns, account.curve.sessions_per_year)
+    rows = [
+        ["Best session", percent(shape.best_session, 2, signed=True)],
+        ["Worst session", percent(shape.worst_session, 2, signed=True)],
+        ["Sessions that gained", percent(shape.gaining_share)],
+        ["Value at risk, 5 %", percent(shape.value_at_risk, 2)],
+        ["Mean of the worst 5 %", percent(shape.conditional_value_at_risk, 2)],
+        ["Skew", number(shape.skew)],
+        ["Kurtosis beyond normal", number(shape.kurtosis)],
+        ["Tail ratio, 95 % ÷ 5 %", number(shape.tail_ratio)],
+        ["Omega", number(shape.omega)],
+        ["Stability of growth, R²", number(shape.stability)],
+    ]
+    if account.benchmark is not None:
+        other = metrics.relative(account.curve.returns, account.benchmark.returns, account.curve.sessions_per_year)
+        rows += [
+            ["Beta", number(other.beta)],
+            ["Alpha a year", percent(other.alpha, 1, signed=True)],
+            ["Tracking error a year", percent(other.tracking_error)],
+            ["Information ratio, per session", number(other.information_ratio, 3)],
+            ["Captured of gains", percent(other.up_capture, 0)],
+            ["Captured of losses", percent(other.down_capture, 0)],
+        ]
+    return Cells(["Figure", "Value"], rows)
+
+
+def costs(account: Account) -> Cells:
+    """Fees, slippage and their sum: in money, of what was traded, and of what was made before them."""
+    fills = account.fills
+    traded = float(fills.notional.sum())
+    fees, slipped = account.fees, float(fills.slippage.sum())
+    before = account.curve.profit + fees + slipped
+    rows = [
+        [
+            name,
+            number(amount, 2),
+            number(amount / traded * 1e4, 2) if traded > 0 else NOTHING,
+            percent(amount / before if before > 0 else None),
+        ]
+        for name, amount in (("Fees", fees), ("Slippage", slipped), ("Together", fees + slipped))
+    ]
+    return Cells(["Costs", account.currency, "Of notional, bp", "Of profit before"], rows)
+
+
+@dataclass(frozen=True)
+class LotCells:
+    """Closed lots in figures, the largest lots that are held, and sentences on what is left out."""
+
+    closed: Cells | None
+    held: Cells | None
+    held_note: str
+    note: str
+
+
+def lots(account: Account) -> LotCells | None:
+    """``None``: there never was one."""
+    own = account.lots
+    if len(own) == 0:
+        return None
+    held = own.take(~own.is_closed)
+    return LotCells(
+        closed=None if own.stats is None else _closed(own.stats),
+        held=_held(held, account) if len(held) else None,
+        held_note=_held_note(held, account.currency),
+        note="all are in lots.csv",
+    )
+
+
+def _closed(stats: LotStats) -> Cells:
+    cells = {
+        "Closed": f"{stats.count:,}",
+        "Gained": percent(stats.won),
+        "Realised": number(stats.gains + stats.losses, 0, signed=True),
+        "Gains ÷ losses": number(stats.profit_factor),
+        "Mean gain": number(stats.mean_gain, 0),
+        "Mean loss": number(stats.mean_loss, 0),
+        "Largest gain": number(stats.largest_gain, 0),
+        "Largest loss": number(stats.largest_loss, 0),
+        "Held, days": number(stats.mean_days, 1),
+    }
+    return Cells(list(cells), [list(cells.values())], 0, frozenset({"Realised"}))
+
+
+def _held(held: LotTable, account: Account) -> Cells:
+    chosen = np.argsort(-np.abs(held.cost), kind="stable")[:LOTS_LISTED]
+    rows = []
+    for row in np.sort(chosen).tolist():
+        shares = float(held.quantity[row])
+        rows.append(
+            [
+                account.names[held.ticker[row]],
+                day(held.opened[row]),
+                f"{shares:,.9f}".rstrip("0").rstrip("."),
+                number(float(held.cost[row]) / shares, 4),
+                number(float(held.cost[row]), 2),
+                number(float(held.value[row]), 2),
+                number(float(held.profit[row]), 2, signed=True),
+            ]
+        )
+    heads = ["Held lot", "Since", "Shares", "Cost of one", "Cost", "Worth", "Unrealised"]
+    return Cells(heads, rows, 2, frozenset({"Unrealised"}))
+
+
+def _held_note(held: LotTable, currency: str) -> str:
+    if len(held) == 0:
+        return ""
+    profit = float(np.nansum(held.profit))
+    count = f"{len(held):,} lots are" if len(held) > 1 else "One lot is"
+    text = f"{count} held; unrealised: {number(profit, 2, signed=True)} {currency}."
+    if len(held) > LOTS_LISTED:
+        text += f" The {LOTS_LISTED} that cost most are listed."
+    return text
