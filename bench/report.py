@@ -31,7 +31,7 @@ from framework.report.write import write_run
 LARGE_SECONDS, DEMO_SECONDS, PAGE_MB = 10.0, 2.0, 3.0
 TRADES, PAGE_TRADES = 100_000, 20_000
 #: Crossings of these are often enough for so many trades.
-FAST, SLOW = 8, 24
+FAST, SLOW = 4, 14
 
 
 def large(plugins):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -237,6 +238,6 @@ def _steps(times: Times) -> list[int]:
 
 
 def _rounded(values: Floats, digits: int) -> list[float | None]:
-    """Plain numbers, whole ones as integers (shorter as text); ``None`` for NaN."""
+    """Plain numbers, whole ones as integers (shorter as text); ``None`` for what is not finite."""
     shown = (np.round(values, digits) + 0.0).tolist()
-    return [None if v != v else int(v) if v.is_integer() else v for v in shown]
+    return [None if not isfinite(v) else int(v) if v.is_integer() else v for v in shown]

@@ -86,7 +86,7 @@ def render(basis: Basis, made: Accounts, comparison: Comparison | None = None) -
         trades_shown=TRADES_SHOWN,
         config=json.dumps(finite(dict(basis.config)), indent=2, ensure_ascii=False) if basis.config else "",
         plotly=_plotly(),
-        data=_packed(json.dumps(finite(page_data(made)), separators=(",", ":"), allow_nan=False).encode()),
+        data=_packed(json.dumps(page_data(made), separators=(",", ":"), allow_nan=False).encode()),
     )
     return str(page)
 
