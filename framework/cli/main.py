@@ -44,7 +44,7 @@ COMMANDS = {
     "allocate": Command("framework.cli.allocate:allocate", "Move capital between portfolios as the allocator says."),
     "portfolio": Command("framework.cli.portfolio:portfolio_app", "Portfolios: open, list."),
     "capital": Command("framework.cli.capital:capital_app", "Capital: add, withdraw, transfer, balance, history."),
-    "report": Command("framework.cli.report:report", "A portfolio from its live books, or a backtest's summary again."),
+    "report": Command("framework.cli.report:report", "A portfolio from its live books, a backtest again, or several."),
     "audit": Command("framework.cli.audit:audit", "Prove the books by replay; name the first wrong row."),
     "data": Command("framework.cli.data:data_app", "Market data: backfill, ingest, coverage, verify."),
     "db": Command("framework.cli.db:db_app", "The database: upgrade, status, url, stop, backup, restore."),

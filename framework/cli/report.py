@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from framework.cli.common import JsonOption, loaded_config, print_json
+from framework.cli.compare import CompareOption, compare_runs
 from framework.cli.db import ConfigOption, UrlOption
 from framework.cli.operate import opened_database
 from framework.errors import UsageError
@@ -16,15 +17,15 @@ from framework.errors import UsageError
 if TYPE_CHECKING:
     from framework.report_run import LiveOutcome
 
-RunDirArgument = Annotated[
-    Path | None, typer.Argument(metavar="[RUN_DIR]", help="The folder of a backtest, such as runs/demo-….")
+RunDirsArgument = Annotated[
+    list[Path] | None, typer.Argument(metavar="[RUN_DIR]…", help="The folder of a run, such as runs/demo-….")
 ]
 PortfolioOption = Annotated[str | None, typer.Option("--portfolio", metavar="ID", help="Report from its live books.")]
 StartOption = Annotated[str | None, typer.Option("--start", metavar="D", help="First date, such as 2024-01-02.")]
 EndOption = Annotated[str | None, typer.Option("--end", metavar="D", help="Last date, included.")]
 OutOption = Annotated[
     Path | None,
-    typer.Option("--out", metavar="DIR", help="Write the tear sheet, summary.json and the CSV files there as well."),
+    typer.Option("--out", metavar="DIR", help="Write the report there as well; of --compare a page, compare.html."),
 ]
 AgainstOption = Annotated[
     Path | None,
@@ -33,7 +34,7 @@ AgainstOption = Annotated[
 
 
 def report(
-    run_dir: RunDirArgument = None,
+    run_dirs: RunDirsArgument = None,
     portfolio: PortfolioOption = None,
     start: StartOption = None,
     end: EndOption = None,
@@ -41,16 +42,26 @@ def report(
     against: AgainstOption = None,
     config: ConfigOption = None,
     url: UrlOption = None,
+    compare: CompareOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Report a portfolio from its live books, or show the summary of a run's folder again.
+    """Report a portfolio from its live books, show the summary of a run's folder again, or compare such folders.
 
     Example: engine report --portfolio 1 --start 2024-01-01 --out reports/1
 
     Example: engine report --portfolio cross --against paper.yaml --out reports/cross
 
-    Example: engine report runs/demo-20240102T150000Z
+    Example: engine report --compare runs/fast runs/slow --out compare.html
     """
+    if compare:
+        live = {"--portfolio": portfolio, "--start": start, "--end": end, "--against": against, "--config": config}
+        compare_runs(run_dirs or (), {**live, "--url": url}, out, json)
+        return
+    if run_dirs and len(run_dirs) > 1:
+        raise UsageError(
+            f"{len(run_dirs)} RUN_DIRs were given; `engine report --compare RUN_DIR RUN_DIR…` compares them"
+        )
+    run_dir = run_dirs[0] if run_dirs else None
     if (run_dir is None) == (portfolio is None):
         given = "neither" if portfolio is None else "both"
         raise UsageError(f"{given} a RUN_DIR {'nor' if portfolio is None else 'and'} --portfolio was given; give one")

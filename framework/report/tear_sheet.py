@@ -1,18 +1,14 @@
 """``report.html``: one file that holds everything, opens offline, and is fit to be shown.
 
-Text and tables are rendered here; charts and the list of trades are drawn by the page's own script from data packed
-into the file (deflate, base64), together with plotly's script, so that ten years and 20,000 trades stay below 3 MB.
+Text and tables are rendered here; charts and the list of trades are drawn by the page's own script from packed data, so
+that ten years and 20,000 trades stay below 3 MB.
 """
 
 from __future__ import annotations
 
-import base64
 import json
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +21,12 @@ from framework.report.charts import TRADES_SHOWN, page_data, shown
 from framework.report.comparison import Comparison
 from framework.report.files import replacing
 from framework.report.money_tables import money, portfolios
+from framework.report.page import month_rows, render_page
 from framework.report.summary import finite
 from framework.report.words import NOTHING, day, headline, number, paragraphs, percent, short
 
 #: Most tickers listed one by one under "where the result came from".
 TICKERS_LISTED = 12
-
-#: A monthly return of this size or more gets the full colour, unless the months are wilder than that.
-FULL_COLOUR = 0.06
 
 
 @dataclass(frozen=True)
@@ -67,14 +61,10 @@ def write_tear_sheet(basis: Basis, made: Accounts, path: Path, comparison: Compa
 
 def render(basis: Basis, made: Accounts, comparison: Comparison | None = None) -> str:
     """The page's text. All that comes from the config or the data is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    loader = PackageLoader("framework.report", "templates")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     accounts = shown(made)
-    page = environment.get_template("tear_sheet.html.j2").render(
+    return render_page(
+        "tear_sheet.html.j2",
+        page_data(made),
         basis=basis,
         total=made.total,
         period=f"{day(made.total.curve.sessions[0])} – {day(made.total.curve.sessions[-1])}",
@@ -85,10 +75,7 @@ def render(basis: Basis, made: Accounts, comparison: Comparison | None = None) -
         per_year=_per_year(accounts),
         trades_shown=TRADES_SHOWN,
         config=json.dumps(finite(dict(basis.config)), indent=2, ensure_ascii=False) if basis.config else "",
-        plotly=_plotly(),
-        data=_packed(json.dumps(page_data(made), separators=(",", ":"), allow_nan=False).encode()),
     )
-    return str(page)
 
 
 def _compared(comparison: Comparison, currency: str) -> dict[str, Any]:
@@ -187,27 +174,7 @@ def _months(curve: Curve) -> list[dict[str, Any]]:
     """Rows of the heat map, one a year: twelve cells and the year's return."""
     months, returns = metrics.compounded(curve.sessions, curve.returns, "M")
     years, yearly = metrics.compounded(curve.sessions, curve.returns, "Y")
-    scale = max(FULL_COLOUR, float(np.quantile(np.abs(returns), 0.95)))
-    known = dict(zip(months.astype(str).tolist(), returns.tolist(), strict=True))
-    rows = []
-    for year, whole in zip(years.astype(str).tolist(), yearly.tolist(), strict=True):
-        cells = [_month_cell(known.get(f"{year}-{month:02d}"), scale) for month in range(1, 13)]
-        rows.append({"year": year, "cells": cells, "whole": number(whole * 100, 1), "tone": _tone(whole)})
-    return rows
-
-
-def _tone(value: float) -> str:
-    return "gain" if value > 0 else "loss" if value < 0 else "quiet"
-
-
-def _month_cell(value: float | None, scale: float) -> dict[str, Any]:
-    if value is None:
-        return {"text": "", "gain": True, "strength": 0}
-    return {
-        "text": number(value * 100, 1),
-        "gain": value >= 0,
-        "strength": round(min(1.0, abs(value) / scale) * 70),
-    }
+    return month_rows(months, returns, years, yearly)
 
 
 def _bars(account: Account) -> list[Bar]:
@@ -229,13 +196,3 @@ def _bar(name: str, value: float, profit: float, low: float, width: float) -> Ba
     left = round((min(value, 0.0) - low) / width * 100, 2)
     share = percent(value / abs(profit), 0, signed=True) if abs(profit) >= 0.01 else NOTHING
     return Bar(name, number(value, 0, signed=True), share, left, round(abs(value) / width * 100, 2), value >= 0)
-
-
-def _packed(content: bytes) -> str:
-    return base64.b64encode(zlib.compress(content, 9)).decode()
-
-
-@cache
-def _plotly() -> str:
-    """Plotly's script as its Python package ships it, packed; read as a file, because importing plotly takes long."""
-    return _packed((resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes())

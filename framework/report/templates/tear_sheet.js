@@ -1,25 +1,4 @@
-"use strict";
-(async () => {
   const PRINTED_ROWS = 40, SPARE_ROWS = 12;
-  const root = document.documentElement;
-
-  const unpack = async (id) => {
-    const packed = atob(document.getElementById(id).textContent);
-    const bytes = Uint8Array.from(packed, (character) => character.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-    return new Response(stream).text();
-  };
-
-  const trouble = (message) => {
-    const note = document.getElementById("trouble");
-    note.textContent = message;
-    note.hidden = false;
-  };
-
-  if (typeof DecompressionStream === "undefined") {
-    trouble("This browser is too old to unpack the charts and the list of trades; any browser since 2023 can.");
-    return;
-  }
 
   // ---- numbers -----------------------------------------------------------------------------------------------
   const figure = (value, digits) => value == null ? "–" : value.toLocaleString("en-US",
@@ -27,42 +6,7 @@
   const plain = (value) => value.toLocaleString("en-US", { maximumFractionDigits: 9 }).replace("-", "\u2212");
   const summed = (steps) => { let total = 0; return steps.map((step) => (total += step)); };
 
-  const data = JSON.parse(await unpack("packed-data"));
-
   // ---- charts ------------------------------------------------------------------------------------------------
-  const colours = () => {
-    const style = getComputedStyle(root);
-    const read = (name) => style.getPropertyValue("--" + name).trim();
-    const names = ["paper", "ink", "quiet", "line", "accent", "other", "third", "gain", "loss"];
-    return { ...Object.fromEntries(names.map((name) => [name, read(name)])),
-      parts: [0, 1, 2, 3, 4, 5, 6, 7].map((number) => read(`part-${number}`)) };
-  };
-
-  const faded = (colour, share) => {
-    const [red, green, blue] = [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16));
-    return `rgba(${red},${green},${blue},${share})`;
-  };
-
-  const axis = (colour) => ({
-    gridcolor: colour.line, gridwidth: 1, linecolor: colour.line, zeroline: false, automargin: true,
-    tickfont: { color: colour.quiet, size: 11 }, fixedrange: true, ticks: "",
-  });
-
-  const layout = (colour, y, more = {}) => ({
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    font: { family: getComputedStyle(document.body).fontFamily, color: colour.ink, size: 12 },
-    margin: { l: 8, r: 8, t: 8, b: 24 }, hovermode: "x unified", dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
-    hoverlabel: { bgcolor: colour.paper, bordercolor: colour.line, font: { color: colour.ink, size: 12 } },
-    showlegend: false, legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", font: { color: colour.quiet, size: 11 } },
-    xaxis: { ...axis(colour), showgrid: false, fixedrange: false, showspikes: true, spikemode: "across",
-      spikethickness: 1, spikecolor: colour.other, spikedash: "solid", spikesnap: "cursor" },
-    yaxis: { ...axis(colour), ...y }, ...more,
-  });
-
-  const line = (x, y, name, colour, more = {}) => ({
-    type: "scatter", mode: "lines", x, y, name, line: { color: colour, width: 1.6 }, connectgaps: false, ...more,
-  });
-
   // Triangles where deposits (up) and withdrawals (down) came: on the curve, or, if many, beside it on that of the money.
   const marks = (account, colour) => [["Money in", 1, "triangle-up"], ["Money out", -1, "triangle-down"]]
     .map(([name, sign, symbol]) => {
@@ -199,6 +143,7 @@
   };
 
   const redrawAll = () => {
+    tables.forEach((table) => table.paint(true));
     document.querySelectorAll("section.account:not([hidden])").forEach((section) => draw(section));
     document.querySelectorAll("section.account[hidden]").forEach((section) => { states[section.dataset.account].drawn = false; });
   };
@@ -375,23 +320,6 @@
     });
   });
 
-  const script = document.createElement("script");
-  script.textContent = await unpack("packed-plotly");
-  document.head.append(script);
+  await loadPlotly();
   open(0);
-
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawAll);
-  const printing = (on) => {
-    root.classList.toggle("printing", on);
-    tables.forEach((table) => table.paint(true));
-    redrawAll();
-  };
-  addEventListener("beforeprint", () => printing(true));
-  addEventListener("afterprint", () => printing(false));
-  root.dataset.ready = "true";
-})().catch((error) => {
-  const note = document.getElementById("trouble");
-  note.textContent = `The charts could not be drawn: ${error.message}`;
-  note.hidden = false;
-  console.error(error);
-});
+  drawnBy(redrawAll);
