@@ -28,7 +28,7 @@ def compare_runs(folders: Sequence[Path], others: Mapping[str, object], out: Pat
     if given:
         raise UsageError(
             f"{' and '.join(given)} {'do' if len(given) > 1 else 'does'} not go with --compare, which reads folders of "
-            "backtests and nothing else"
+            "runs and nothing else"
         )
     from framework.report.compare import compare
     from framework.report.compare_view import document, show_comparison

@@ -83,7 +83,7 @@ class PastRun:
 
 
 def read_past_run(folder: Path) -> PastRun:
-    """Read ``summary.json``, ``equity.csv`` and ``returns_monthly.csv`` of a backtest's folder.
+    """Read ``summary.json``, ``equity.csv`` and ``returns_monthly.csv`` of a backtest's folder, or of a live report's.
 
     Raises:
         UsageError: no finished backtest left the folder, or a file of it is missing.
@@ -93,7 +93,8 @@ def read_past_run(folder: Path) -> PastRun:
     total = numbers.get("total")
     if not isinstance(total, dict):
         raise UsageError(
-            f"{str(folder / SUMMARY)!r} has no section `total`, so no backtest left it; compare folders of `engine run`"
+            f"{str(folder / SUMMARY)!r} has no section `total`, so no run left it; compare folders of `engine run` and "
+            "`engine report --portfolio ID --out DIR`"
         )
     config, versions = _section(numbers, "config"), _section(numbers, "versions")
     figures = {key: _figure(value) for key, value in total.items() if _is_figure(value)}
@@ -111,7 +112,9 @@ def read_past_run(folder: Path) -> PastRun:
         curve=curve,
         months=months,
         monthly=monthly,
-        **{name: _word(numbers, name) for name in ("fingerprint", "prices", "fill", "costs")},
+        fingerprint=_word(numbers, "fingerprint"),
+        # Beside the total, the report of live books has its costs in money.
+        **{name: _word(total, name) or _word(numbers, name) for name in ("prices", "fill", "costs")},
         versions={name: str(version) for name, version in versions.items()},
         config=config,
     )

@@ -97,6 +97,7 @@ def section(account: Account, made: Accounts, basis: Basis) -> dict[str, Any]:
         "allocations": _allocations(account, made),
         "prices": basis.prices,
         "fill": basis.fills,
+        "costs": basis.costs,
         "trimmed_fills": account.trimmed_fills,
         "trimmed_notional": round(account.trimmed_notional, 6),
         "stale_closes": account.stale_closes,

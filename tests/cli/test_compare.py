@@ -84,12 +84,13 @@ def test_wrong_usage_is_exit_2(engine, arguments, answer):
     assert done.stderr.startswith(answer)
 
 
-def test_the_report_of_live_books_is_no_run(engine, tmp_path):
+def test_a_summary_without_a_total_is_no_run(engine, tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "summary.json").write_text('{"portfolio_id": "1", "final_equity": "5.00"}')
     done = engine("report", "--compare", "a", "b")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "engine: 'a/summary.json' has no section `total`, so no backtest left it; compare folders of `engine run`\n"
+        "engine: 'a/summary.json' has no section `total`, so no run left it; compare folders of `engine run` and "
+        "`engine report --portfolio ID --out DIR`\n"
     )

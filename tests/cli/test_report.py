@@ -63,6 +63,12 @@ def test_live_books_report_what_the_backtest_does(engine, tmp_path):
     assert "Time-weighted return" in shown.stdout
     assert "Last trades" in shown.stdout
     same_as_the_backtests(tmp_path / "live", tmp_path / "out", expected, found["total"])
+    done = engine("report", "--compare", "out", "live", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    compared = json.loads(done.stdout)
+    assert [run["costs"] for run in compared["runs"]][1] == "as booked, fee by fee"
+    assert compared["runs"][0]["figures"]["sharpe"] == pytest.approx(compared["runs"][1]["figures"]["sharpe"])
+    assert "Sharpe" in engine("report", "live").stdout
 
 
 def same_as_the_backtests(live, out, expected, found):
