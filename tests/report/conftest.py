@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import closing
 from dataclasses import fields, replace
 from typing import Any
 
@@ -19,6 +21,7 @@ from framework.model.result import (
     Unfilled,
 )
 from framework.model.timeline import Timeline, moment
+from tests.report.browser import Browser, find_chromium
 
 US = "datetime64[us]"
 
@@ -255,3 +258,19 @@ def build_run():
 def build_master():
     """``build_master(*results, opening=0.0, flows=()) -> MasterResult`` of the transfers of ``results``."""
     return make_master
+
+
+@pytest.fixture(scope="session")
+def allocated():
+    """Two portfolios and a master: ten transfers, a deposit each month, a withdrawal, and something after the end."""
+    moved = [(20 * i, 1e4 * (-1) ** i, "transfer") for i in range(1, 11)]
+    first = [*moved, *((21 * i, 500.0) for i in range(14)), (155, -9e4), (300, 77.0)]
+    results = [make_result(flows=first), make_result(("GOOG", "KO"), portfolio_id="two", seed=4, strategy="<b>x")]
+    return make_run(*results, master=make_master(*results, opening=5e5))
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium; without one, the test is skipped, or fails where it must not be."""
+    with closing(Browser(find_chromium(os.environ))) as started:
+        yield started

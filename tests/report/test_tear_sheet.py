@@ -267,15 +267,6 @@ def amount(text):
 
 
 @pytest.fixture(scope="module")
-def allocated(build_run, build_result, build_master):
-    """Two portfolios and a master: ten transfers, a deposit each month, a withdrawal, and something after the end."""
-    moved = [(20 * i, 1e4 * (-1) ** i, "transfer") for i in range(1, 11)]
-    first = [*moved, *((21 * i, 500.0) for i in range(14)), (155, -9e4), (300, 77.0)]
-    results = [build_result(flows=first), build_result(("GOOG", "KO"), portfolio_id="two", seed=4, strategy="<b>x")]
-    return build_run(*results, master=build_master(*results, opening=5e5))
-
-
-@pytest.fixture(scope="module")
 def told(allocated):
     return page(allocated)
 

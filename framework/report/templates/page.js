@@ -66,7 +66,12 @@
   const drawnBy = (redrawAll) => {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawAll);
     addEventListener("beforeprint", () => { root.classList.add("printing"); redrawAll(); });
-    addEventListener("afterprint", () => { root.classList.remove("printing"); redrawAll(); });
+    addEventListener("afterprint", () => {
+      root.classList.remove("printing");
+      redrawAll();
+      // Drawn again they still have the size of the paper.
+      for (const place of document.querySelectorAll(".js-plotly-plot")) if (place.offsetParent) Plotly.Plots.resize(place);
+    });
     root.dataset.ready = "true";
   };
 

@@ -242,7 +242,8 @@
       if (root.classList.contains("printing")) return fill(0, Math.min(PRINTED_ROWS, view.rows.length));
       if (!list.clientHeight && !list.scrollHeight) return;
       if (!view.height) measure();
-      const seen = Math.ceil(list.clientHeight / (view.height || 1)) || PRINTED_ROWS;
+      // As many as the list can show: with few rows in it, it is lower than that.
+      const seen = Math.ceil(parseFloat(getComputedStyle(list).maxHeight) / (view.height || 1));
       const from = Math.max(0, Math.floor(list.scrollTop / (view.height || 1)) - SPARE_ROWS);
       if (!anew && Math.abs(from - view.from) < SPARE_ROWS / 2 && view.from >= 0) return;
       fill(from, Math.min(view.rows.length, from + seen + 2 * SPARE_ROWS));
