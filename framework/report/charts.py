@@ -61,7 +61,7 @@ def account_charts(account: Account) -> dict[str, Any]:
         "drawdown": _rounded(curve.drawdown[rows], 5),
         "benchmark_drawdown": None if benchmark is None else _rounded(benchmark.drawdown[rows], 5),
         "gross": _rounded(_share(curve.gross, curve.equity)[rows], 4),
-        "net": _rounded(_share(curve.net, curve.equity)[rows], 4),
+        "net": None if (curve.net == curve.gross).all() else _rounded(_share(curve.net, curve.equity)[rows], 4),
         "years": _years(account),
         "rolling": _rolling(account),
         "distribution": distribution(account),
@@ -138,9 +138,10 @@ def _rolling(account: Account) -> dict[str, Any]:
     for window in WINDOWS:
         figures = metrics.rolling(account.curve.returns, window, account.curve.sessions_per_year)
         windows[str(window)] = {
-            "return": _rounded(figures.total_return, 4),
-            "volatility": _rounded(figures.volatility, 4),
-            "sharpe": _rounded(figures.sharpe, 3),
+            # As many digits as are shown: these series are half of a page's data.
+            "return": _rounded(figures.total_return, 3),
+            "volatility": _rounded(figures.volatility, 3),
+            "sharpe": _rounded(figures.sharpe, 2),
         }
     return {"date": account.curve.sessions.astype(str).tolist(), "windows": windows}
 

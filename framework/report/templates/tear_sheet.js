@@ -87,7 +87,7 @@
       const format = { hovertemplate: "%{y:.1%}" };
       const area = { ...format, fill: "tozeroy", fillcolor: faded(colour.accent, 0.12), line: { color: colour.accent, width: 1.1 } };
       const traces = [line(account.time, account.gross, "Gross", colour.accent, area)];
-      if (account.net.some((value, i) => value !== account.gross[i])) {
+      if (account.net) {
         traces.push(line(account.time, account.net, "Net", colour.third, format));
       }
       return [traces, layout(colour, { tickformat: ".0%", nticks: 5, rangemode: "tozero" }, { showlegend: traces.length > 1 })];
