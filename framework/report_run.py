@@ -175,9 +175,7 @@ class Backtest:
         own, names = self._account, tuple(dict.fromkeys((*self._account.names, *live.names)))
         scale = _Scale(self._data, names)
         begin, end = self._first(), self._rows.stamps[-1]
-        worth_start, worth_end = (
-            scale.worth(label, market, rates) for label, rates in ((begin, market.rates[0]), (end, market.rates[-1]))
-        )
+        worth_start, worth_end = scale.worth(begin, market, 0), scale.worth(end, market, -1)
         earned = self._at(np.concatenate(([0.0], own.curve.equity - own.curve.opening - np.cumsum(own.curve.flows))))
         return compare(
             names,
@@ -208,6 +206,7 @@ class _Scale:
         self.names = tuple(names)
         self._times, self._tickers = data.panel.timestamps, data.panel.tickers
         self._close = forward_fill(data.panel.close)
+        self._rates = np.ones(self._close.shape) if data.rates is None else data.rates.at_close
         with np.errstate(divide="ignore", invalid="ignore"):
             self._factor = self._close / forward_fill(data.raw_close)
 
@@ -224,16 +223,13 @@ class _Scale:
         found[:, columns] = np.where((rows >= 0)[:, None], self._factor[np.maximum(rows, 0)], 1.0)
         return np.where(np.isfinite(found), found, 1.0)
 
-    def worth(self, at: np.datetime64, market: Market, rates: Floats) -> Floats:
+    def worth(self, at: np.datetime64, market: Market, row_of_market: int) -> Floats:
         """Of a share of each name at a bar, in the portfolio's currency; NaN: unknown."""
-        place = {ticker: number for number, ticker in enumerate(market.tickers)}
         row = int(np.searchsorted(self._times, at, side="right")) - 1
-        known = dict(zip(self._tickers, self._close[row] if row >= 0 else self._close[0] * np.nan, strict=True))
-        last = dict(zip(market.tickers, market.closes[-1], strict=True))
-        return np.array(
-            [known.get(name, last.get(name, np.nan)) * (rates[place[name]] if name in place else 1.0)
-             for name in self.names]
-        )  # fmt: skip
+        known = dict(zip(market.tickers, (market.closes * market.rates)[row_of_market], strict=True))
+        if row >= 0:
+            known |= zip(self._tickers, self._close[row] * self._rates[row], strict=True)
+        return np.array([known.get(name, np.nan) for name in self.names], dtype=np.float64)
 
 
 def _live_side(rows: LiveRows, live: Account, market: Market, scale: _Scale, begin: np.datetime64) -> Side:
