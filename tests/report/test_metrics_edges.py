@@ -54,6 +54,17 @@ def test_another_cutoff_of_value_at_risk():
     assert metrics.conditional_value_at_risk(returns, 0.25) == pytest.approx(-0.075)
 
 
+@pytest.mark.parametrize(("sessions", "worst"), [(1, 1), (20, 1), (21, 2), (40, 2), (41, 3)])
+def test_how_many_sessions_are_the_worst(sessions, worst):
+    returns = np.arange(sessions) / 100
+    assert metrics.conditional_value_at_risk(returns[::-1]) == pytest.approx(returns[:worst].mean())
+
+
+def test_sessions_in_which_the_benchmark_stood_still_are_not_captured():
+    got = metrics.relative(np.array([0.01, 0.5, -0.01]), np.array([0.02, 0.0, -0.02]), per_year=1)
+    assert (got.up_capture, got.down_capture) == pytest.approx((0.5, 0.5))
+
+
 def test_relative_by_hand():
     got = metrics.relative(2 * BENCHMARK + 0.001, BENCHMARK)
     assert got.beta == pytest.approx(2.0)
@@ -114,7 +125,7 @@ def test_without_a_trade_nothing_is_captured():
     assert (got.alpha, got.beta, got.up_capture, got.down_capture) == (0.0, 0.0, 0.0, 0.0)
     assert got.information_ratio == pytest.approx(-BENCHMARK.mean() / BENCHMARK.std(ddof=1))
     assert got.tracking_error == metrics.volatility(BENCHMARK)
-    assert [math.copysign(1.0, value) for value in (got.beta, got.up_capture, got.down_capture)] == [1.0] * 3
+    assert [math.copysign(1.0, value) for value in (got.up_capture, got.down_capture)] == [1.0, 1.0]  # not −0
 
 
 @pytest.mark.parametrize("level", [0.0, 0.1, -0.1])

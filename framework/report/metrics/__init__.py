@@ -13,7 +13,7 @@ Conventions, the same for all of them:
 - The formulas are those of empyrical (``ddof=1`` deviations, ``per_year / S`` as the exponent of the growth rate);
   ``docs/metrics.md`` lists them all, and where and why an edge case differs.
 
-Callers use this package by its own name (``metrics.sharpe``); the modules in it are its rooms.
+Callers write ``metrics.sharpe`` and need not know which module of this package has it.
 """
 
 from framework.report.metrics.benchmark import (

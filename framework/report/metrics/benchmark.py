@@ -74,7 +74,7 @@ def beta(returns: Floats, benchmark: Floats) -> float | None:
     if len(returns) < 2 or not moves(benchmark):
         return None
     away = benchmark - np.mean(benchmark)
-    return float(np.mean(away * (returns - np.mean(returns))) / np.mean(away**2)) + 0.0
+    return float(np.mean(away * (returns - np.mean(returns))) / np.mean(away**2))
 
 
 def information_ratio(returns: Floats, benchmark: Floats) -> float | None:
