@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from framework.books.lots import is_into
 from framework.books.rows import CASH_SUFFIX, TradeRow
 from framework.books.state import Valuation
 from framework.model.panel import Floats, Times
 from framework.model.result import Ints
 from framework.model.timeline import stamp
 from framework.report.account import Account, Accounts, Changes, Curve, Fills, Lapsed, Movements
-from framework.report.live import FLOWS, NOTHING, LiveReport, flow_amount, money_in
+from framework.report.live import FLOWS, NOTHING, LiveReport, flow_amount, money_in, ticker_currencies
 from framework.report.live_prices import Market
 from framework.report.lots import LotTable, table
 
@@ -117,7 +118,7 @@ def live_accounts(rows: LiveRows, market: Market) -> Accounts:
 
 
 def _currencies(report: LiveReport, tickers: Sequence[str]) -> tuple[str, ...]:
-    known = {each.row.ticker: each.row.currency for each in report.booked}
+    known = ticker_currencies(report.booked)
     return tuple(known.get(ticker, report.portfolio.base_currency) for ticker in tickers)
 
 
@@ -257,18 +258,21 @@ def _contributions(rows: LiveRows, market: Market) -> dict[str, float]:
     """Profit by ticker: what its rows brought in cash, and how much more what is held is worth."""
     report = rows.report
     made: dict[str, float] = defaultdict(float)
-    for row in report.rows:
-        if not row.ticker.endswith(CASH_SUFFIX):
-            made[row.ticker] += float(row.cash_change) - (float(flow_amount(row)) if row.kind in FLOWS else 0.0)
-        elif row.for_ticker is not None and row.kind not in FLOWS:
-            made[row.for_ticker] += float(row.cash_change)
-    for held in report.positions:
-        made[held.ticker] += float(held.value or 0)
     _, before = held_at_rows(rows, market.tickers)
     if report.before is not NOTHING:
         worth = np.nan_to_num(before * market.closes[0] * market.rates[0])
         for ticker, value in zip(market.tickers, worth.tolist(), strict=True):
             made[ticker] -= value
+    for row in report.rows:
+        if row.kind == "rename":
+            if is_into(row):  # what the old name has brought so far goes with the shares
+                made[row.ticker] += made.pop(row.for_ticker or "", 0.0)
+        elif not row.ticker.endswith(CASH_SUFFIX):
+            made[row.ticker] += float(row.cash_change) - (float(flow_amount(row)) if row.kind in FLOWS else 0.0)
+        elif row.for_ticker is not None and row.kind not in FLOWS:
+            made[row.for_ticker] += float(row.cash_change)
+    for held in report.positions:
+        made[held.ticker] += float(held.value or 0)
     rest = float(report.gained("notional")) - sum(made.values())
     if abs(rest) >= 0.005:
         made[NO_TICKER] = rest

@@ -20,7 +20,7 @@ from framework.db.queries import fetch_all, fetch_one
 from framework.db.types import Connection
 from framework.errors import DataError, UsageError
 from framework.model.money import notional_decimal
-from framework.report.live import NOTHING, Booked, Held, LiveReport, Ordered, PriceSource
+from framework.report.live import NOTHING, Booked, Held, LiveReport, Ordered, PriceSource, ticker_currencies
 
 _ZERO, _ONE = Decimal(0), Decimal(1)
 
@@ -62,7 +62,7 @@ def _read(connection: Connection, portfolio: Identity, start: date | None, until
     state = fetch_all(connection, "state_at", span)
     quantities = {row[0]: row[1] for row in state if row[0] is not None}
     booked = _booked(connection, portfolio.portfolio_id, None, end.timestamp)
-    prices, positions, notes = _valued(connection, portfolio, quantities, _currencies(booked), end, cash)
+    prices, positions, notes = _valued(connection, portfolio, quantities, ticker_currencies(booked), end, cash)
     if until is None:
         later = len(_booked(connection, portfolio.portfolio_id, end.timestamp, None))
         notes += [f"{later} bookings after the last valuation are not in these figures"] if later else []
@@ -104,11 +104,6 @@ def _booked(
         Booked(row[0], row[1], TradeRow(**dict(zip(COLUMNS, row[2:], strict=True))))
         for row in fetch_all(connection, "trades_booked", asked)
     )
-
-
-def _currencies(booked: Sequence[Booked]) -> dict[str, str]:
-    """What each ticker that was ever booked is in."""
-    return {each.row.ticker: each.row.currency for each in booked}
 
 
 # What positions were valued at. The books keep the sum, not the prices; those are looked up among the bars.
