@@ -26,7 +26,7 @@ from framework.report.assemble import account_of
 from framework.report.basis import Basis
 from framework.report.comparison import Comparison, Side, compare
 from framework.report.live import FLOWS, NOTHING, LiveReport, flow_amount
-from framework.report.live_account import LiveRows, bar_label, held_at_rows, live_accounts
+from framework.report.live_account import LiveRows, bar_label, ended_in, held_at_rows, live_accounts
 from framework.report.live_basis import live_basis
 from framework.report.live_prices import Market, read_market
 from framework.report.live_reading import read_live_report
@@ -175,9 +175,7 @@ class Backtest:
         own, names = self._account, tuple(dict.fromkeys((*self._account.names, *live.names)))
         scale = _Scale(self._data, names)
         begin, end = self._first(), self._rows.stamps[-1]
-        worth_start, worth_end = (
-            scale.worth(label, market, rates) for label, rates in ((begin, market.rates[0]), (end, market.rates[-1]))
-        )
+        worth_start, worth_end = scale.worth(begin, market, 0), scale.worth(end, market, -1)
         earned = self._at(np.concatenate(([0.0], own.curve.equity - own.curve.opening - np.cumsum(own.curve.flows))))
         return compare(
             names,
@@ -207,9 +205,10 @@ class _Scale:
     def __init__(self, data: LoadedPanel, names: Sequence[str]) -> None:
         self.names = tuple(names)
         self._times, self._tickers = data.panel.timestamps, data.panel.tickers
-        self._close = forward_fill(data.panel.close)
+        close = forward_fill(data.panel.close)
+        self._worth = close if data.rates is None else close * data.rates.at_close
         with np.errstate(divide="ignore", invalid="ignore"):
-            self._factor = self._close / forward_fill(data.raw_close)
+            self._factor = close / forward_fill(data.raw_close)
 
     def codes(self, tickers: Sequence[str]) -> Ints:
         """Where each of some tickers stands among the names."""
@@ -224,16 +223,15 @@ class _Scale:
         found[:, columns] = np.where((rows >= 0)[:, None], self._factor[np.maximum(rows, 0)], 1.0)
         return np.where(np.isfinite(found), found, 1.0)
 
-    def worth(self, at: np.datetime64, market: Market, rates: Floats) -> Floats:
-        """Of a share of each name at a bar, in the portfolio's currency; NaN: unknown."""
-        place = {ticker: number for number, ticker in enumerate(market.tickers)}
+    def worth(self, at: np.datetime64, market: Market, moment: int) -> Floats:
+        """Of a share of each name at a bar, in the portfolio's currency; NaN: unknown.
+
+        The market, at that moment of its, tells it of a name that the backtest has no bars of.
+        """
         row = int(np.searchsorted(self._times, at, side="right")) - 1
-        known = dict(zip(self._tickers, self._close[row] if row >= 0 else self._close[0] * np.nan, strict=True))
-        last = dict(zip(market.tickers, market.closes[-1], strict=True))
-        return np.array(
-            [known.get(name, last.get(name, np.nan)) * (rates[place[name]] if name in place else 1.0)
-             for name in self.names]
-        )  # fmt: skip
+        found = dict(zip(market.tickers, market.closes[moment] * market.rates[moment], strict=True))
+        found |= zip(self._tickers, self._worth[row] if row >= 0 else self._worth[0] * np.nan, strict=True)
+        return np.array([found.get(name, np.nan) for name in self.names])
 
 
 def _live_side(rows: LiveRows, live: Account, market: Market, scale: _Scale, begin: np.datetime64) -> Side:
@@ -245,8 +243,8 @@ def _live_side(rows: LiveRows, live: Account, market: Market, scale: _Scale, beg
     inside = (order_bar >= begin) & (order_bar < rows.stamps[-1])
     order_ticker = scale.codes([order.ticker for order in orders])
     signed = np.array([float(order.quantity or 0) * (1 if order.side == "BUY" else -1) for order in orders])
-    # What is decided on a bar trades on the next, so a split between the two has changed the order's shares already.
-    shares = signed / scale.factor(order_bar)[np.arange(len(orders)), order_ticker]
+    # A split changes the shares of an order that waits, so they are those of the bar that it ended in, as its fills'.
+    shares = signed / scale.factor(ended_in(rows, orders))[np.arange(len(orders)), order_ticker]
     held = np.zeros(len(scale.names))
     held[codes] = held_at_rows(rows, market.tickers)[1]
     return Side(

@@ -19,7 +19,7 @@ from framework.model.panel import Floats, Times
 from framework.model.result import Ints
 from framework.model.timeline import stamp
 from framework.report.account import Account, Accounts, Changes, Curve, Fills, Lapsed, Movements
-from framework.report.live import FLOWS, NOTHING, LiveReport, flow_amount, money_in, ticker_currencies
+from framework.report.live import FLOWS, NOTHING, LiveReport, Ordered, flow_amount, money_in, ticker_currencies
 from framework.report.live_prices import Market
 from framework.report.lots import LotTable, table
 
@@ -213,6 +213,15 @@ def _fills(rows: LiveRows, market: Market) -> Fills:
     )
 
 
+def ended_in(rows: LiveRows, orders: Sequence[Ordered]) -> Times:
+    """Labels of the bars that orders ended in, shape ``(M,)``; of one that is open, or ended later, the last row's."""
+    until = rows.report.end.timestamp
+    # One that was never sent ended where it was decided, after the valuation there.
+    at_once = np.array([order.ended_at == order.due_at for order in orders], dtype=np.bool_)
+    later = rows.stamps[rows.row([min(order.ended_at or until, until) for order in orders])]
+    return np.where(at_once, _times([order.bar_timestamp for order in orders]), later)
+
+
 def _lapsed(rows: LiveRows, tickers: Sequence[str]) -> Lapsed:
     report = rows.report
     column = {ticker: number for number, ticker in enumerate(tickers)}
@@ -226,13 +235,9 @@ def _lapsed(rows: LiveRows, tickers: Sequence[str]) -> Lapsed:
         np.nan if order.quantity is None else float(order.unfilled) * (1 if order.side == "BUY" else -1)
         for order in ended
     ]
-    # One that was never sent ended where it was decided, after the valuation there.
-    at_once = [order.ended_at == order.due_at for order in ended]
-    decided = _times([order.bar_timestamp for order in ended])
-    later = rows.stamps[rows.row([min(order.ended_at or until, until) for order in ended])]
     found = Lapsed(
-        timestamp=np.where(at_once, decided, later),
-        decided=decided,
+        timestamp=ended_in(rows, ended),
+        decided=_times([order.bar_timestamp for order in ended]),
         portfolio=np.zeros(len(ended), dtype=np.int64),
         ticker=np.array([column[order.ticker] for order in ended], dtype=np.int64),
         quantity=np.array(quantity, dtype=np.float64),
