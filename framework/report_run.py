@@ -205,10 +205,10 @@ class _Scale:
     def __init__(self, data: LoadedPanel, names: Sequence[str]) -> None:
         self.names = tuple(names)
         self._times, self._tickers = data.panel.timestamps, data.panel.tickers
-        close = forward_fill(data.panel.close)
-        self._worth = close if data.rates is None else close * data.rates.at_close
+        self._close = forward_fill(data.panel.close)
+        self._rates = np.ones(self._close.shape) if data.rates is None else data.rates.at_close
         with np.errstate(divide="ignore", invalid="ignore"):
-            self._factor = close / forward_fill(data.raw_close)
+            self._factor = self._close / forward_fill(data.raw_close)
 
     def codes(self, tickers: Sequence[str]) -> Ints:
         """Where each of some tickers stands among the names."""
@@ -223,15 +223,13 @@ class _Scale:
         found[:, columns] = np.where((rows >= 0)[:, None], self._factor[np.maximum(rows, 0)], 1.0)
         return np.where(np.isfinite(found), found, 1.0)
 
-    def worth(self, at: np.datetime64, market: Market, moment: int) -> Floats:
-        """Of a share of each name at a bar, in the portfolio's currency; NaN: unknown.
-
-        The market, at that moment of its, tells it of a name that the backtest has no bars of.
-        """
+    def worth(self, at: np.datetime64, market: Market, row_of_market: int) -> Floats:
+        """Of a share of each name at a bar, in the portfolio's currency; NaN: unknown."""
         row = int(np.searchsorted(self._times, at, side="right")) - 1
-        found = dict(zip(market.tickers, market.closes[moment] * market.rates[moment], strict=True))
-        found |= zip(self._tickers, self._worth[row] if row >= 0 else self._worth[0] * np.nan, strict=True)
-        return np.array([found.get(name, np.nan) for name in self.names])
+        known = dict(zip(market.tickers, (market.closes * market.rates)[row_of_market], strict=True))
+        if row >= 0:
+            known |= zip(self._tickers, self._close[row] * self._rates[row], strict=True)
+        return np.array([known.get(name, np.nan) for name in self.names], dtype=np.float64)
 
 
 def _live_side(rows: LiveRows, live: Account, market: Market, scale: _Scale, begin: np.datetime64) -> Side:

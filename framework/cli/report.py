@@ -128,8 +128,7 @@ def _show_live(found: LiveOutcome, out: Path | None, json: bool) -> None:
     from rich.console import Console
 
     show_live(found.report, found.made, found.basis, found.comparison, Console())
-    if page is not None:
-        typer.echo(f"Report: {page}")
+    typer.echo(f"Report: {page}" if page is not None else "With --out DIR: the tear sheet and the CSV files, too")
 
 
 def _date(option: str, text: str | None) -> date | None:

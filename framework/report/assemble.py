@@ -13,8 +13,9 @@ from framework.errors import NotBuiltYet
 from framework.model.master import MASTER
 from framework.model.panel import Floats, forward_fill
 from framework.model.result import Ints, MasterResult, PortfolioResult, RunResult, Trades
-from framework.report.account import TOTAL, Account, Accounts, Curve, Fills, Lapsed, Movements
+from framework.report.account import TOTAL, Account, Accounts, Curve, Movements
 from framework.report.align import align, booked, by_row, cash_curve, joined, movements_of, part, union
+from framework.report.fills import Fills, Lapsed
 from framework.report.lots import LotTable, lots_of_fills
 
 

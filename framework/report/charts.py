@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from framework.model.panel import Floats, Times
 from framework.report import metrics
-from framework.report.account import Account, Accounts, Curve, Fills
+from framework.report.account import Account, Accounts, Curve
 from framework.report.align import by_row
 from framework.report.csv_set import WINDOWS
+from framework.report.fills import Fills
 
 #: Most bars that are drawn one by one; longer runs are drawn by sessions.
 BARS_DRAWN = 4_000

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from framework.report import metrics
 from framework.report.account import Account
 from framework.report.lots import LotStats, LotTable
 from framework.report.money_tables import Cells
@@ -18,7 +17,7 @@ LOTS_LISTED = 12
 
 def risk(account: Account) -> Cells:
     """What the key figures leave out: the shape of the returns, and how they go with the benchmark's."""
-    shape = metrics.shape(account.curve.returns, account.curve.sessions_per_year)
+    shape, other = account.shape, account.relative
     rows = [
         ["Best session", percent(shape.best_session, 2, signed=True)],
         ["Worst session", percent(shape.worst_session, 2, signed=True)],
@@ -31,8 +30,7 @@ def risk(account: Account) -> Cells:
         ["Omega", number(shape.omega)],
         ["Stability of growth, R²", number(shape.stability)],
     ]
-    if account.benchmark is not None:
-        other = metrics.relative(account.curve.returns, account.benchmark.returns, account.curve.sessions_per_year)
+    if other is not None:
         rows += [
             ["Beta", number(other.beta)],
             ["Alpha a year", percent(other.alpha, 1, signed=True)],

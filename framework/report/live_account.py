@@ -18,7 +18,8 @@ from framework.books.state import Valuation
 from framework.model.panel import Floats, Times
 from framework.model.result import Ints
 from framework.model.timeline import stamp
-from framework.report.account import Account, Accounts, Changes, Curve, Fills, Lapsed, Movements
+from framework.report.account import Account, Accounts, Curve, Movements
+from framework.report.fills import Changes, Fills, Lapsed
 from framework.report.live import FLOWS, NOTHING, LiveReport, Ordered, flow_amount, money_in, ticker_currencies
 from framework.report.live_prices import Market
 from framework.report.lots import LotTable, table

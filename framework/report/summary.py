@@ -93,6 +93,8 @@ def section(account: Account, made: Accounts, basis: Basis) -> dict[str, Any]:
         "fees": account.fees,
         "exposure": account.exposure,
         "benchmark": _benchmark(account),
+        "risk": asdict(account.shape),
+        "against_benchmark": None if account.relative is None else asdict(account.relative),
         "lots": None if account.lots.stats is None else asdict(account.lots.stats),
         "allocations": _allocations(account, made),
         "prices": basis.prices,

@@ -491,7 +491,7 @@ BROKEN = {
     "no total": (
         lambda folder: rewrite_summary(folder, lambda numbers: numbers.pop("total")),
         UsageError,
-        "has no section `total`, so no backtest left it",
+        "has no section `total`, so no run left it",
     ),
     "no opening": (
         lambda folder: rewrite_summary(folder, lambda numbers: numbers["total"].pop("initial_equity")),
