@@ -120,13 +120,17 @@ class Backtest:
             self._decisions = fetch_all(connection, "decisions_made", asked)
             first = fetch_one(connection, "valuation_dates", asked)
         assert first is not None, "it was valued"
-        start = min([first[0], *(row[1].date() for row in self._decisions[:1])])
+        bar = min([first[3], *(row[1] for row in self._decisions[:1])])
+        start = bar.date()
         self._data = panel_of(plan, pool, portfolio, start, self._report.days[-1].item())
         name = portfolio.strategy.name
         job = plan.job(portfolio, self._data, plan.strategy(portfolio), name, portfolio.schedule, plan.risk(portfolio))
         opening, flows = self._money(start, first[2])
         terms = replace(job.terms, opening_cash=opening)
-        self._result = simulate(replace(job, terms=terms, interruptions=Interruptions(flows)))
+        # Books may begin in the middle of a session.
+        known = int(np.searchsorted(self._data.panel.timestamps, stamp(bar), side="right")) - 1
+        begun = replace(job, terms=terms, first=max(job.first, known), interruptions=Interruptions(flows))
+        self._result = simulate(begun)
         self._account = account_of(self._result)
         self._is_known = sum(row[2] == plan.config_hash for row in self._decisions)
 
@@ -237,12 +241,13 @@ def _live_side(rows: LiveRows, live: Account, market: Market, scale: _Scale, beg
     ticker = codes[fills.ticker]
     factor = scale.factor(fills.bar)[np.arange(len(fills)), ticker]
     orders = [order for order in rows.report.orders if order.quantity is not None]
-    order_bar = _stamps([stamp(order.bar_timestamp) for order in orders])
-    inside = (order_bar >= begin) & (order_bar < rows.stamps[-1])
+    order_bar, ended = _stamps([stamp(order.bar_timestamp) for order in orders]), ended_in(rows, orders)
+    # What was refused on the bar that the period begins after belongs to the time before it.
+    inside = (order_bar >= begin) & (order_bar < rows.stamps[-1]) & (ended > begin)
     order_ticker = scale.codes([order.ticker for order in orders])
     signed = np.array([float(order.quantity or 0) * (1 if order.side == "BUY" else -1) for order in orders])
     # A split changes the shares of an order that waits, so they are those of the bar that it ended in, as its fills'.
-    shares = signed / scale.factor(ended_in(rows, orders))[np.arange(len(orders)), order_ticker]
+    shares = signed / scale.factor(ended)[np.arange(len(orders)), order_ticker]
     held = np.zeros(len(scale.names))
     held[codes] = held_at_rows(rows, market.tickers)[1]
     return Side(
@@ -266,7 +271,7 @@ def _backtest_side(
     fills = own.fills.take((own.fills.bar > begin) & (own.fills.bar <= end))
     codes = scale.codes(own.names)
     lapsed = own.lapsed
-    sized = ~np.isnan(lapsed.quantity)
+    sized = ~np.isnan(lapsed.quantity) & (lapsed.timestamp > begin)
     bar = np.concatenate([own.fills.decided, lapsed.decided[sized]])
     ticker = codes[np.concatenate([own.fills.ticker, lapsed.ticker[sized]])]
     quantity = np.concatenate([own.fills.quantity, lapsed.quantity[sized]])

@@ -30,7 +30,7 @@ def document(comparison: Comparison) -> dict[str, Any]:
     return {
         "live_profit": comparison.live_profit,
         "backtest_profit": comparison.backtest_profit,
-        "difference": round(comparison.difference, 6),
+        "difference": round(comparison.difference, 6) + 0.0,
         "parts": comparison.parts,
         "compared": len(comparison),
         "decided_otherwise": int((~comparison.is_same_decision).sum()),
