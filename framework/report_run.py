@@ -209,6 +209,7 @@ class _Scale:
     def __init__(self, data: LoadedPanel, names: Sequence[str]) -> None:
         self.names = tuple(names)
         self._times, self._tickers = data.panel.timestamps, data.panel.tickers
+        self._opens = data.timeline.opens
         self._close = forward_fill(data.panel.close)
         self._rates = np.ones(self._close.shape) if data.rates is None else data.rates.at_close
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -218,6 +219,10 @@ class _Scale:
         """Where each of some tickers stands among the names."""
         place = {name: number for number, name in enumerate(self.names)}
         return np.array([place[ticker] for ticker in tickers], dtype=np.int64)
+
+    def bars(self, executed: Times) -> Times:
+        """Labels of the bars in which something traded, which may be booked long after."""
+        return self._times[np.maximum(np.searchsorted(self._opens, executed, side="right") - 1, 0)]
 
     def factor(self, labels: Times) -> Floats:
         """A price of the backtest ÷ the price as traded, at each bar, shape ``(K, N)``; 1 where it knows none."""
@@ -239,15 +244,18 @@ class _Scale:
 def _live_side(rows: LiveRows, live: Account, market: Market, scale: _Scale, begin: np.datetime64) -> Side:
     fills, codes = live.fills, scale.codes(live.names)
     ticker = codes[fills.ticker]
-    factor = scale.factor(fills.bar)[np.arange(len(fills)), ticker]
+    filled = scale.bars(fills.executed)
+    factor = scale.factor(filled)[np.arange(len(fills)), ticker]
     orders = [order for order in rows.report.orders if order.quantity is not None]
     order_bar, ended = _stamps([stamp(order.bar_timestamp) for order in orders]), ended_in(rows, orders)
     # What was refused on the bar that the period begins after belongs to the time before it.
     inside = (order_bar >= begin) & (order_bar < rows.stamps[-1]) & (ended > begin)
     order_ticker = scale.codes([order.ticker for order in orders])
     signed = np.array([float(order.quantity or 0) * (1 if order.side == "BUY" else -1) for order in orders])
-    # A split changes the shares of an order that waits, so they are those of the bar that it ended in, as its fills'.
-    shares = signed / scale.factor(ended)[np.arange(len(orders)), order_ticker]
+    # A split changes the shares of an order that waits, so they are those of its fills, or of the bar that it ended in.
+    last = dict(zip([] if fills.order_id is None else fills.order_id.tolist(), filled, strict=False))
+    settled = _stamps([last.get(order.order_id, end) for order, end in zip(orders, ended, strict=True)])
+    shares = signed / scale.factor(settled)[np.arange(len(orders)), order_ticker]
     held = np.zeros(len(scale.names))
     held[codes] = held_at_rows(rows, market.tickers)[1]
     return Side(

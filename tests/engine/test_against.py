@@ -90,3 +90,15 @@ def test_what_the_config_no_longer_has_counts_as_held_at_the_start(live, pool):
     live.run(portfolio())
     _, parts = against(live, pool, portfolio(tickers=["AAA"]), start=after(2))
     assert parts == pytest.approx({"held_at_start": 100 * 3 * 3})
+
+
+def test_a_fill_before_a_split_that_was_booked_after_it(live, pool):
+    """The engine was away from the fill to the split, and valued nothing between them."""
+    halved(live, known={after(1): 94.0})
+    act(live, "split", 2)
+    ACTS["a"] = lambda ctx, n: ctx.order("AAA", 10, limit=95.0, time_in_force="GTC") if n == 1 else None
+    live.run(portfolio(), until=after(0), **SPLITS)
+    live.run(portfolio(), clock={"start": after(5), "end": after(6), "seconds_per_day": 0}, **SPLITS)
+    comparison, _ = against(live, pool, portfolio(), **SPLITS)
+    assert (comparison.wanted_live.tolist(), comparison.traded_live.tolist()) == ([20], [20])
+    assert comparison.price_live.tolist() == [47.0]
