@@ -26,7 +26,7 @@ from framework.report.assemble import account_of
 from framework.report.basis import Basis
 from framework.report.comparison import Comparison, Side, compare
 from framework.report.live import FLOWS, NOTHING, LiveReport, flow_amount
-from framework.report.live_account import LiveRows, bar_label, held_at_rows, live_accounts
+from framework.report.live_account import LiveRows, bar_label, ended_in, held_at_rows, live_accounts
 from framework.report.live_basis import live_basis
 from framework.report.live_prices import Market, read_market
 from framework.report.live_reading import read_live_report
@@ -120,13 +120,17 @@ class Backtest:
             self._decisions = fetch_all(connection, "decisions_made", asked)
             first = fetch_one(connection, "valuation_dates", asked)
         assert first is not None, "it was valued"
-        start = min([first[0], *(row[1].date() for row in self._decisions[:1])])
+        bar = min([first[3], *(row[1] for row in self._decisions[:1])])
+        start = bar.date()
         self._data = panel_of(plan, pool, portfolio, start, self._report.days[-1].item())
         name = portfolio.strategy.name
         job = plan.job(portfolio, self._data, plan.strategy(portfolio), name, portfolio.schedule, plan.risk(portfolio))
         opening, flows = self._money(start, first[2])
         terms = replace(job.terms, opening_cash=opening)
-        self._result = simulate(replace(job, terms=terms, interruptions=Interruptions(flows)))
+        # Books may begin in the middle of a session.
+        known = int(np.searchsorted(self._data.panel.timestamps, stamp(bar), side="right")) - 1
+        begun = replace(job, terms=terms, first=max(job.first, known), interruptions=Interruptions(flows))
+        self._result = simulate(begun)
         self._account = account_of(self._result)
         self._is_known = sum(row[2] == plan.config_hash for row in self._decisions)
 
@@ -205,6 +209,7 @@ class _Scale:
     def __init__(self, data: LoadedPanel, names: Sequence[str]) -> None:
         self.names = tuple(names)
         self._times, self._tickers = data.panel.timestamps, data.panel.tickers
+        self._opens = data.timeline.opens
         self._close = forward_fill(data.panel.close)
         self._rates = np.ones(self._close.shape) if data.rates is None else data.rates.at_close
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -214,6 +219,10 @@ class _Scale:
         """Where each of some tickers stands among the names."""
         place = {name: number for number, name in enumerate(self.names)}
         return np.array([place[ticker] for ticker in tickers], dtype=np.int64)
+
+    def bars(self, executed: Times) -> Times:
+        """Labels of the bars in which something traded, which may be booked long after."""
+        return self._times[np.maximum(np.searchsorted(self._opens, executed, side="right") - 1, 0)]
 
     def factor(self, labels: Times) -> Floats:
         """A price of the backtest ÷ the price as traded, at each bar, shape ``(K, N)``; 1 where it knows none."""
@@ -235,14 +244,18 @@ class _Scale:
 def _live_side(rows: LiveRows, live: Account, market: Market, scale: _Scale, begin: np.datetime64) -> Side:
     fills, codes = live.fills, scale.codes(live.names)
     ticker = codes[fills.ticker]
-    factor = scale.factor(fills.bar)[np.arange(len(fills)), ticker]
+    filled = scale.bars(fills.executed)
+    factor = scale.factor(filled)[np.arange(len(fills)), ticker]
     orders = [order for order in rows.report.orders if order.quantity is not None]
-    order_bar = _stamps([stamp(order.bar_timestamp) for order in orders])
-    inside = (order_bar >= begin) & (order_bar < rows.stamps[-1])
+    order_bar, ended = _stamps([stamp(order.bar_timestamp) for order in orders]), ended_in(rows, orders)
+    # What was refused on the bar that the period begins after belongs to the time before it.
+    inside = (order_bar >= begin) & (order_bar < rows.stamps[-1]) & (ended > begin)
     order_ticker = scale.codes([order.ticker for order in orders])
     signed = np.array([float(order.quantity or 0) * (1 if order.side == "BUY" else -1) for order in orders])
-    # What is decided on a bar trades on the next, so a split between the two has changed the order's shares already.
-    shares = signed / scale.factor(order_bar)[np.arange(len(orders)), order_ticker]
+    # A split changes the shares of an order that waits, so they are those of its fills, or of the bar that it ended in.
+    last = dict(zip([] if fills.order_id is None else fills.order_id.tolist(), filled, strict=False))
+    settled = _stamps([last.get(order.order_id, end) for order, end in zip(orders, ended, strict=True)])
+    shares = signed / scale.factor(settled)[np.arange(len(orders)), order_ticker]
     held = np.zeros(len(scale.names))
     held[codes] = held_at_rows(rows, market.tickers)[1]
     return Side(
@@ -266,7 +279,7 @@ def _backtest_side(
     fills = own.fills.take((own.fills.bar > begin) & (own.fills.bar <= end))
     codes = scale.codes(own.names)
     lapsed = own.lapsed
-    sized = ~np.isnan(lapsed.quantity)
+    sized = ~np.isnan(lapsed.quantity) & (lapsed.timestamp > begin)
     bar = np.concatenate([own.fills.decided, lapsed.decided[sized]])
     ticker = codes[np.concatenate([own.fills.ticker, lapsed.ticker[sized]])]
     quantity = np.concatenate([own.fills.quantity, lapsed.quantity[sized]])

@@ -230,12 +230,17 @@ class Lots:
 
     def _rename(self, row: TradeRow, row_id: int) -> None:
         """Move the lots when the row of the new ticker comes; what meets opposite lots there closes them at cost."""
-        if not row.execution_id.endswith(_INTO) or row.for_ticker is None:
+        if row.for_ticker is None or not is_into(row):
             return
         for lot in self.open.pop(row.for_ticker, ()):
             self.trade(row.ticker, lot.quantity, lot.cost, row_id, lot.opened)
         if row.ticker in self.open:
             self.open[row.ticker] = deque(sorted(self.open[row.ticker], key=lambda lot: lot.opened))
+
+
+def is_into(row: TradeRow) -> bool:
+    """Of the two rows of a rename: whether it is that of the new ticker."""
+    return row.execution_id.endswith(_INTO)
 
 
 def replay(rows: Iterable[tuple[int, TradeRow]]) -> Lots:

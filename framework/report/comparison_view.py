@@ -30,7 +30,7 @@ def document(comparison: Comparison) -> dict[str, Any]:
     return {
         "live_profit": comparison.live_profit,
         "backtest_profit": comparison.backtest_profit,
-        "difference": round(comparison.difference, 6),
+        "difference": round(comparison.difference, 6) + 0.0,
         "parts": comparison.parts,
         "compared": len(comparison),
         "decided_otherwise": int((~comparison.is_same_decision).sum()),
@@ -86,12 +86,18 @@ def largest_table(comparison: Comparison) -> Cells | None:
         )
         cells = [f"{_plain(live[row], digits)} | {_plain(other[row], digits)}" for live, other, digits in pairs]
         bar = comparison.bar[row]
-        when = NOTHING if np.isnat(bar) else day(bar)
+        when = NOTHING if np.isnat(bar) else _when(bar)
         rows.append(
             [when, comparison.names[comparison.ticker[row]], *cells, number(float(effect[row]), 2, signed=True)]
         )
     heads = ["Decided", "Ticker", "Shares decided", "Shares traded", "Price", "Fees", "Difference"]
     return Cells(heads, rows, 2, frozenset({"Difference"})) if rows else None
+
+
+def _when(bar: np.datetime64) -> str:
+    """The day of a bar, and its time where it is not the day's."""
+    minute = bar.astype("datetime64[m]")
+    return day(bar) if minute == bar.astype("datetime64[D]") else f"{day(bar)} {str(minute)[-5:]}"
 
 
 def _plain(value: float, digits: int) -> str:

@@ -6,6 +6,7 @@ equity at the start + money in - money out + profit = equity at the end, exactly
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -191,6 +192,20 @@ class LiveReport:
         """What the trades cost beyond the market at the moment when each could first trade."""
         with exact():
             return sum((_slipped(row) for row in self.trades), _ZERO)
+
+
+def ticker_currencies(booked: Sequence[Booked]) -> dict[str, str]:
+    """What the prices of each ticker that was ever booked are in.
+
+    Rows of splits and renames do not tell: they are in the portfolio's currency whatever the ticker's is.
+    """
+    found: dict[str, str] = {}
+    for _, _, row in booked:
+        if row.kind == "rename":
+            found.setdefault(row.ticker, found.get(row.for_ticker or "", row.currency))
+        elif row.kind != "split":
+            found[row.ticker] = row.currency
+    return found
 
 
 def money_in(valuation: Valuation) -> Decimal:

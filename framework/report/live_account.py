@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from framework.books.lots import is_into
 from framework.books.rows import CASH_SUFFIX, TradeRow
 from framework.books.state import Valuation
 from framework.model.panel import Floats, Times
@@ -19,7 +20,7 @@ from framework.model.result import Ints
 from framework.model.timeline import stamp
 from framework.report.account import Account, Accounts, Curve, Movements
 from framework.report.fills import Changes, Fills, Lapsed
-from framework.report.live import FLOWS, NOTHING, LiveReport, flow_amount, money_in
+from framework.report.live import FLOWS, NOTHING, LiveReport, Ordered, flow_amount, money_in, ticker_currencies
 from framework.report.live_prices import Market
 from framework.report.lots import LotTable, table
 
@@ -118,7 +119,7 @@ def live_accounts(rows: LiveRows, market: Market) -> Accounts:
 
 
 def _currencies(report: LiveReport, tickers: Sequence[str]) -> tuple[str, ...]:
-    known = {each.row.ticker: each.row.currency for each in report.booked}
+    known = ticker_currencies(report.booked)
     return tuple(known.get(ticker, report.portfolio.base_currency) for ticker in tickers)
 
 
@@ -213,6 +214,15 @@ def _fills(rows: LiveRows, market: Market) -> Fills:
     )
 
 
+def ended_in(rows: LiveRows, orders: Sequence[Ordered]) -> Times:
+    """Labels of the bars that orders ended in, shape ``(M,)``; of one that is open, or ended later, the last row's."""
+    until = rows.report.end.timestamp
+    # One that was never sent ended where it was decided, after the valuation there.
+    at_once = np.array([order.ended_at == order.due_at for order in orders], dtype=np.bool_)
+    later = rows.stamps[rows.row([min(order.ended_at or until, until) for order in orders])]
+    return np.where(at_once, _times([order.bar_timestamp for order in orders]), later)
+
+
 def _lapsed(rows: LiveRows, tickers: Sequence[str]) -> Lapsed:
     report = rows.report
     column = {ticker: number for number, ticker in enumerate(tickers)}
@@ -226,13 +236,9 @@ def _lapsed(rows: LiveRows, tickers: Sequence[str]) -> Lapsed:
         np.nan if order.quantity is None else float(order.unfilled) * (1 if order.side == "BUY" else -1)
         for order in ended
     ]
-    # One that was never sent ended where it was decided, after the valuation there.
-    at_once = [order.ended_at == order.due_at for order in ended]
-    decided = _times([order.bar_timestamp for order in ended])
-    later = rows.stamps[rows.row([min(order.ended_at or until, until) for order in ended])]
     found = Lapsed(
-        timestamp=np.where(at_once, decided, later),
-        decided=decided,
+        timestamp=ended_in(rows, ended),
+        decided=_times([order.bar_timestamp for order in ended]),
         portfolio=np.zeros(len(ended), dtype=np.int64),
         ticker=np.array([column[order.ticker] for order in ended], dtype=np.int64),
         quantity=np.array(quantity, dtype=np.float64),
@@ -258,18 +264,21 @@ def _contributions(rows: LiveRows, market: Market) -> dict[str, float]:
     """Profit by ticker: what its rows brought in cash, and how much more what is held is worth."""
     report = rows.report
     made: dict[str, float] = defaultdict(float)
-    for row in report.rows:
-        if not row.ticker.endswith(CASH_SUFFIX):
-            made[row.ticker] += float(row.cash_change) - (float(flow_amount(row)) if row.kind in FLOWS else 0.0)
-        elif row.for_ticker is not None and row.kind not in FLOWS:
-            made[row.for_ticker] += float(row.cash_change)
-    for held in report.positions:
-        made[held.ticker] += float(held.value or 0)
     _, before = held_at_rows(rows, market.tickers)
     if report.before is not NOTHING:
         worth = np.nan_to_num(before * market.closes[0] * market.rates[0])
         for ticker, value in zip(market.tickers, worth.tolist(), strict=True):
             made[ticker] -= value
+    for row in report.rows:
+        if row.kind == "rename":
+            if is_into(row):  # what the old name has brought so far goes with the shares
+                made[row.ticker] += made.pop(row.for_ticker or "", 0.0)
+        elif not row.ticker.endswith(CASH_SUFFIX):
+            made[row.ticker] += float(row.cash_change) - (float(flow_amount(row)) if row.kind in FLOWS else 0.0)
+        elif row.for_ticker is not None and row.kind not in FLOWS:
+            made[row.for_ticker] += float(row.cash_change)
+    for held in report.positions:
+        made[held.ticker] += float(held.value or 0)
     rest = float(report.gained("notional")) - sum(made.values())
     if abs(rest) >= 0.005:
         made[NO_TICKER] = rest

@@ -14,11 +14,13 @@ from framework.data.fx import CALENDAR, Pair, Series
 from framework.db.bars import read_panel
 from framework.db.market import read_corporate_actions
 from framework.db.pool import Pool
+from framework.db.queries import fetch_all
+from framework.db.types import Connection
 from framework.model.panel import Floats, Times, forward_fill
 from framework.model.timeline import moment
-from framework.report.live import LiveReport, PriceSource
+from framework.report.live import LiveReport, PriceSource, ticker_currencies
 
-#: Bars before the first valuation that are read: the newest of a ticker may be older than it.
+#: Bars before the first valuation that are read; of a ticker without one in that time, its newest close.
 _BEFORE = timedelta(days=30)
 
 
@@ -51,7 +53,9 @@ def read_market(pool: Pool, report: LiveReport, bars: Times, known: Times) -> Ma
     base = report.portfolio.base_currency
     currencies = {order.ticker: base for order in report.orders}
     currencies |= {
-        each.row.ticker: each.row.currency for each in report.booked if not each.row.ticker.endswith(CASH_SUFFIX)
+        ticker: currency
+        for ticker, currency in ticker_currencies(report.booked).items()
+        if not ticker.endswith(CASH_SUFFIX)
     }
     tickers = tuple(sorted(currencies))
     nothing = np.full((len(bars), len(tickers)), np.nan)
@@ -62,16 +66,26 @@ def read_market(pool: Pool, report: LiveReport, bars: Times, known: Times) -> Ma
     panel = read_panel(pool, source, tickers, interval, since, until)
     with pool.connection() as connection:
         actions = read_corporate_actions(connection, source, tickers)
-    if not len(panel):
-        return Market(tickers, nothing, nothing, nothing)
-    closes, adjusted = (
-        _at(panel.timestamps, forward_fill(each.close), bars) for each in (panel, adjust(panel, actions, "all"))
-    )
+        older = _older(connection, report.prices, tickers, since)
+    if len(panel):
+        closes, adjusted = (
+            _at(panel.timestamps, forward_fill(each.close), bars) for each in (panel, adjust(panel, actions, "all"))
+        )
+    else:
+        closes, adjusted = nothing, nothing
+    closes = np.where(np.isnan(closes), older, closes)
     rates = np.ones((len(bars), len(tickers)))
     for foreign in sorted(set(currencies.values()) - {base}):
         columns = [column for column, ticker in enumerate(tickers) if currencies[ticker] == foreign]
         rates[:, columns] = _rates(pool, report.prices, foreign, base, (since, until), known)[:, None]
     return Market(tickers, closes, adjusted, rates)
+
+
+def _older(connection: Connection, prices: PriceSource, tickers: tuple[str, ...], until: datetime) -> Floats:
+    """Shape ``(N,)``: the newest close of each before a moment, for those that are held with no bar since then."""
+    found = fetch_all(connection, "closes_at", {"tickers": list(tickers), "until": until})
+    known = {row[2]: float(row[3]) for row in found if prices == (row[0], row[1])}
+    return np.array([known.get(ticker, np.nan) for ticker in tickers])
 
 
 def _at(timestamps: Times, values: Floats, bars: Times) -> Floats:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -16,11 +15,11 @@ from framework.books.state import Valuation
 from framework.config.explain import nearest
 from framework.data.fx_now import newest_rate
 from framework.db.pool import Pool
-from framework.db.queries import fetch_all, fetch_one
+from framework.db.queries import Row, fetch_all, fetch_one
 from framework.db.types import Connection
 from framework.errors import DataError, UsageError
 from framework.model.money import notional_decimal
-from framework.report.live import NOTHING, Booked, Held, LiveReport, Ordered, PriceSource
+from framework.report.live import NOTHING, Booked, Held, LiveReport, Ordered, PriceSource, ticker_currencies
 
 _ZERO, _ONE = Decimal(0), Decimal(1)
 
@@ -62,7 +61,10 @@ def _read(connection: Connection, portfolio: Identity, start: date | None, until
     state = fetch_all(connection, "state_at", span)
     quantities = {row[0]: row[1] for row in state if row[0] is not None}
     booked = _booked(connection, portfolio.portfolio_id, None, end.timestamp)
-    prices, positions, notes = _valued(connection, portfolio, quantities, _currencies(booked), end, cash)
+    currencies = ticker_currencies(booked)
+    prices, positions, notes = _valued(connection, portfolio, quantities, currencies, end, cash)
+    if not quantities:
+        prices = _prices_before(connection, portfolio, found, currencies) or prices
     if until is None:
         later = len(_booked(connection, portfolio.portfolio_id, end.timestamp, None))
         notes += [f"{later} bookings after the last valuation are not in these figures"] if later else []
@@ -106,11 +108,6 @@ def _booked(
     )
 
 
-def _currencies(booked: Sequence[Booked]) -> dict[str, str]:
-    """What each ticker that was ever booked is in."""
-    return {each.row.ticker: each.row.currency for each in booked}
-
-
 # What positions were valued at. The books keep the sum, not the prices; those are looked up among the bars.
 
 
@@ -122,27 +119,45 @@ def _valued(
     end: Valuation,
     cash: Decimal,
 ) -> tuple[PriceSource | None, tuple[Held, ...], list[str]]:
-    """The positions at the prices of the source whose values add up to what they were valued at, or come nearest."""
+    """The positions at the prices of the source whose values add up to what they were valued at, or come nearest.
+
+    Of those that come as near it is the one with the newest bar: the close of the day is that of its last hour, too.
+    """
     worth = end.equity - cash
     candidates = [
-        (source, _at(quantities, closes, _rates(connection, source, portfolio, quantities, currencies, end)))
-        for source, closes in _closes(connection, quantities or currencies, end).items()
+        (source, newest, _at(quantities, closes, _rates(connection, source, portfolio, quantities, currencies, end)))
+        for source, (newest, closes) in _closes(connection, quantities or currencies, end).items()
     ]
     if not candidates:
         nothing = _at(quantities, {}, {})
         return None, nothing, _remarks(nothing, worth)
-    best, held = min(candidates, key=lambda each: (_unpriced(each[1]), abs(_worth(each[1]) - worth)))
+    candidates.sort(key=lambda each: each[1], reverse=True)
+    best, _, held = min(candidates, key=lambda each: (_unpriced(each[2]), abs(_worth(each[2]) - worth)))
     return best, held, _remarks(held, worth)
+
+
+def _prices_before(
+    connection: Connection, portfolio: Identity, found: Sequence[Row], currencies: Mapping[str, str]
+) -> PriceSource | None:
+    """What the last valuation at which something was held was made with; ``None``: there is none."""
+    row = next((row for row in reversed(found) if row[2] != row[10]), None)
+    if row is None:
+        return None
+    state = fetch_all(connection, "state_at", {"portfolio_id": portfolio.portfolio_id, "until": row[0]})
+    quantities = {ticker: quantity for ticker, quantity in state if ticker is not None}
+    return _valued(connection, portfolio, quantities, currencies, Valuation(*row[:8]), row[10])[0]
 
 
 def _closes(
     connection: Connection, tickers: Mapping[str, object], end: Valuation
-) -> dict[PriceSource, dict[str, Decimal]]:
-    """The close of each ticker at the bar of a valuation, by source and interval."""
-    found: dict[PriceSource, dict[str, Decimal]] = defaultdict(dict)
+) -> dict[PriceSource, tuple[datetime, dict[str, Decimal]]]:
+    """The newest bar at a valuation, and the close of each ticker there, by source and interval."""
+    found: dict[PriceSource, tuple[datetime, dict[str, Decimal]]] = {}
     asked = {"tickers": list(tickers), "until": end.bar_timestamp or end.timestamp}
-    for source, interval, ticker, close in fetch_all(connection, "closes_at", asked):
-        found[PriceSource(source, interval)][ticker] = close
+    for source, interval, ticker, close, at in fetch_all(connection, "closes_at", asked):
+        newest, closes = found.get(PriceSource(source, interval), (at, {}))
+        closes[ticker] = close
+        found[PriceSource(source, interval)] = max(newest, at), closes
     return found
 
 

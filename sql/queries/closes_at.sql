@@ -1,10 +1,10 @@
--- Purpose: the newest closes of some tickers up to a bar, from every source and interval that has any.
+-- Purpose: the newest closes of some tickers up to a bar, and when these bars are, from every source and interval that has any.
 -- Parameters: tickers (array), until (the bar's timestamp).
 -- Locks: none. Cost: an index entry per ticker, source and interval.
-SELECT version.source, version.bar_interval, version.ticker, bar.close_price
+SELECT version.source, version.bar_interval, version.ticker, bar.close_price, bar.timestamp
 FROM market_data_version AS version
 CROSS JOIN LATERAL (
-    SELECT close_price
+    SELECT close_price, timestamp
     FROM market_data
     WHERE source = version.source
       AND ticker = version.ticker

@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 
 import pytest
 
+from tests.parity.test_cron import hourly
 from tests.prices import write_prices
 
 PAPER = """\
@@ -114,6 +115,35 @@ def test_books_differ_from_their_own_backtest_by_nothing(engine, tmp_path):
     found = json.loads(engine("report", "--portfolio", "1", "--against", "paper.yaml", *part, "--json").stdout)
     assert found["comparison"]["compared"] > 0
     assert all(abs(amount) < 0.01 for amount in found["comparison"]["parts"].values())
+
+
+def test_an_order_refused_on_the_eve_of_a_period_is_in_neither(engine, tmp_path):
+    """The risk rule cuts orders on Friday the 12th; the period begins with the session after it."""
+    ruled = PAPER + "    schedule: weekly\n    risk: [{name: max_weight, params: {limit: 0.3}}]\n"
+    (tmp_path / "ruled.yaml").write_text(ruled)
+    assert engine("run", "ruled.yaml").returncode == 0
+    asked = ("report", "--portfolio", "1", "--against", "ruled.yaml", "--start", "2010-02-13", "--json")
+    found = json.loads(engine(*asked).stdout)["comparison"]
+    assert found["compared"] > 5
+    assert (found["decided_otherwise"], found["filled_otherwise"]) == (0, 0)
+    assert all(abs(amount) < 0.01 for amount in found["parts"].values())
+
+
+def test_books_that_begin_in_the_middle_of_a_session(engine, tmp_path):
+    """The engine decides at its start on the last bar of the day before; the backtest knows no earlier one either."""
+    (tmp_path / "hours").mkdir()
+    hourly(tmp_path / "hours")
+    hours = PAPER.replace("{path: prices.csv, name: p}", "{path: hours, name: hours}").replace(
+        "{start: 2010-01-04, end: 2010-03-31,", "{start: 2024-03-04, end: 2024-03-08,"
+    )
+    hours = hours.replace("[AAPL, IBM, MSFT]", "[AA, BB, CC]").replace("adjust: none", "interval: 1h")
+    hours = hours.replace("{name: sma_cross, params: {fast: 3, slow: 8}}", "buy_and_hold")
+    (tmp_path / "hours.yaml").write_text(hours)
+    done = engine("run", "hours.yaml")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(engine("report", "--portfolio", "1", "--against", "hours.yaml", "--json").stdout)["comparison"]
+    assert (found["compared"], found["decided_otherwise"], found["filled_otherwise"]) == (3, 0, 0)
+    assert found["difference"] == pytest.approx(0, abs=0.01)
 
 
 def test_a_backtest_with_other_costs_differs_by_its_costs(engine, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from framework.report import comparison_view
 from framework.report.comparison import Side, compare
 
 BARS = np.datetime64("2024-01-02", "us") + np.arange(5) * np.timedelta64(1, "D")
+HOURS = np.timedelta64(15 * 60 + 30, "m")
 NAMES = ("AAPL", "IBM")
 
 
@@ -86,6 +89,12 @@ def test_what_is_the_same_is_told_apart_from_what_is_not():
         "decision_bar", "ticker", "wanted_live", "wanted_backtest", "traded_live", "traded_backtest", "price_live",
         "price_backtest", "fees_live", "fees_backtest", "decisions", "unfilled", "fill_prices", "costs",
     ]  # fmt: skip
+
+
+def test_decisions_within_a_day_are_told_apart():
+    live, backtest = side([(0, 0, 12, 100.0, 1.0, 99.0)]), side([SAME])
+    later = [replace(each, order_bar=each.order_bar + HOURS, decided=each.decided + HOURS) for each in (live, backtest)]
+    assert comparison_view.largest_table(compared(*later)).rows[0][0] == "2 Jan 2024 15:30"
 
 
 def test_no_difference_is_said_to_be_none():

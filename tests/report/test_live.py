@@ -178,6 +178,30 @@ def test_of_several_sources_it_takes_the_one_that_was_used(books):
     assert read_live_report(books, "1").positions[0].price == 121
 
 
+BAR = (
+    "INSERT INTO market_data (ticker, timestamp, open_price, high_price, low_price, close_price, volume, "
+    "bar_interval, source) VALUES ('AAPL', %s, 100, 200, 50, %s, 1, %s, %s) RETURNING 1"
+)
+
+
+def test_nothing_is_held_and_still_it_takes_the_source_that_was_used(books):
+    ask(books, BAR, datetime(2024, 1, 4, tzinfo=UTC), D(150), "1d", "another")
+    at = datetime(2024, 1, 5, 21, tzinfo=UTC)
+    book(books, [fill(key="f3", side="SELL", quantity="6", price="120")], at)
+    value(books, "1", {}, Lots(), at, datetime(2024, 1, 5, tzinfo=UTC))
+    assert read_live_report(books, "1").prices == ("sample", "1d")
+
+
+def test_of_a_days_last_hour_it_takes_the_hours(books):
+    """The last hour closes where the day does."""
+    for hour, close in ((19, 119), (20, 121)):
+        ask(books, BAR, datetime(2024, 1, 4, hour, tzinfo=UTC), D(close), "1h", "sample")
+    at = datetime(2024, 1, 4, 20, tzinfo=UTC)
+    value(books, "1", {"AAPL": Mark(D(121))}, Lots(), at + timedelta(hours=1), at)
+    assert read_live_report(books, "1").prices == ("sample", "1h")
+    assert read_live_report(books, "1", until=FIRST).prices == ("sample", "1d")
+
+
 @pytest.mark.parametrize(
     ("asked", "kind", "answer"),
     [

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import pytest
 
-from framework.books.entries import Split
+from framework.books.entries import Rename, Split
 from framework.books.ledger import book
 from framework.books.lots import Lots, Mark
 from framework.books.valuation import value
@@ -141,6 +141,51 @@ def test_a_later_period_begins_with_what_is_held(pool):
     closed, held = rows(account, "lots.csv")
     assert (closed["profit"], held["profit"]) == ("80.000000", "120.000000")
     assert account.curve.opening == 10100
+
+
+def test_a_new_name_takes_with_it_what_the_old_one_brought(pool):
+    days = Days(pool)
+    days.next([cash("10000"), fill(ticker="FB", quantity="10", price="100", fees="0")], {"FB": "110"})
+    renamed = Rename(
+        portfolio_id="1", key="r", at=datetime(2024, 1, 3, 14, tzinfo=UTC), session=date(2024, 1, 3), ticker="FB",
+        new_ticker="META",
+    )  # fmt: skip
+    days.next([renamed], {"META": "120"})
+    whole, later = days.account(), days.account(date(2024, 1, 3), None)
+    adds_up(whole)
+    adds_up(later)
+    assert (whole.contributions, later.contributions) == ({"META": 200.0}, {"META": 100.0})
+
+
+def test_a_split_or_a_rename_leaves_a_ticker_its_currency(pool):
+    days = Days(pool)
+    foreign = {"ticker": "SAP", "currency": "EUR", "fx_rate": D("1.1")}
+    days.next([cash("10000"), fill(quantity="10", price="100", fees="0", **foreign)], {"SAP": "100"},
+              {"SAP": "1.1"}, {"EURUSD": "1.1"})  # fmt: skip
+    at = {"portfolio_id": "1", "at": datetime(2024, 1, 3, 14, tzinfo=UTC), "session": date(2024, 1, 3), "ticker": "SAP"}
+    entries = [Split(key="s", new=D(4), **at), Rename(key="r", new_ticker="SAPX", **at)]
+    days.next(entries, {"SAPX": "30"}, {"SAPX": "1.1"})
+    found = report_live(pool, "1", None, None)
+    assert found.basis.notes == ()
+    assert [held.value for held in found.report.positions] == [D("1320")]
+    account = found.made.total
+    adds_up(account)
+    assert account.currencies == ("EUR", "EUR")
+    assert account.contributions == {"SAPX": pytest.approx(220)}
+
+
+def test_what_has_no_bar_for_months_keeps_its_last_price(pool):
+    days = Days(pool)
+    bought = [fill(key=ticker, ticker=ticker, quantity="10", price="100", fees="0") for ticker in ("AAPL", "GONE")]
+    days.next([cash("10000"), *bought], {"AAPL": "100", "GONE": "105"})
+    for number, close in ((50, "150"), (51, "151")):
+        bar = datetime(2024, 1, 2, tzinfo=UTC) + timedelta(days=number)
+        ask(pool, BAR, "AAPL", bar, D(close))
+        marks = {"AAPL": Mark(D(close)), "GONE": Mark(D("105"))}
+        value(pool, "1", marks, days.lots, bar + timedelta(hours=21), bar)
+    account = days.account(bar.date(), None)
+    adds_up(account)
+    assert account.contributions == {"AAPL": 10.0, "GONE": 0.0}
 
 
 def test_a_valuation_without_a_bar_gives_way_to_an_older_bar_that_came_later(pool):
