@@ -20,8 +20,10 @@ from framework.report.compare_page import write_comparison
 from framework.report.comparison import Comparison
 from framework.report.tear_sheet import render
 from framework.report.write import write_run
-from tests.report import test_comparison as books
+from framework.report_run import report_live
+from tests.report import test_comparison as sides
 from tests.report.browser import Browser, Page
+from tests.report.test_live import books  # noqa: F401  # a fixture
 
 PROBE = Path(__file__).with_name("probe.js").read_text()
 CHARTS = {"equity", "drawdown", "years", "rolling", "exposure", "distribution", "turnover"}
@@ -354,12 +356,27 @@ def test_odd_portfolios_are_drawn_beside_each_other(show: Show, build_run, build
 
 
 def test_books_beside_their_backtest_have_a_table_of_differences(show: Show, build_run, build_result) -> None:
-    live = books.side([(0, 0, 12, 100.5, 3.0, 99.0), (1, 1, 5, 40.0, 0.0, 40.0)])
-    with show(build_run(build_result()), books.compared(live, books.side([books.SAME])), width=390) as page:
+    live = sides.side([(0, 0, 12, 100.5, 3.0, 99.0), (1, 1, 5, 40.0, 0.0, 40.0)])
+    with show(build_run(build_result()), sides.compared(live, sides.side([sides.SAME])), width=390) as page:
         text = page.run("() => document.querySelector('.comparison').innerText")
         assert "Fill prices" in text
         assert "10 | 12" in text or "12 | 10" in text
         assert page.run("probe.overflow")["width"] <= 390
+
+
+def test_the_page_of_live_books_is_drawn(browser: Browser, tmp_path, books) -> None:  # noqa: F811
+    found = report_live(books, "1", None, None)
+    path = tmp_path / "report.html"
+    path.write_text(render(found.basis, found.made))
+    with closing(browser.open(path, PROBE)) as page:
+        page.wait("probe.ready() || probe.trouble()")
+        charts = page.run("probe.charts")
+        assert {chart["name"] for chart in charts} == CHARTS | TRADE_CHARTS
+        # Three days fill no window of the rolling figures.
+        assert [chart["name"] for chart in charts if not is_drawn(chart)] == ["rolling"]
+        assert count(page.run("probe.find", "sell")) == 1
+        assert page.run("() => document.querySelector('.kind').textContent") == "Paper"
+        assert not any(complaints(page)), complaints(page)
 
 
 #: What a page of compared runs has drawn.
