@@ -275,6 +275,10 @@ def test_on_paper_are_the_first_trades_and_charts_of_its_width(one: Page) -> Non
     screen = one.run("probe.print", False)
     paper = one.run("probe.print", True)
     assert (paper["printing"], paper["rows"]) == (True, 40)
+    assert one.run("probe.table")["count"] == "first 40 of 201"
+    # Nothing but these rows: a gap as high as all others would be empty pages.
+    height = "() => document.querySelector('.list').getBoundingClientRect().height"
+    assert one.run(height) < 41 * 40
     assert max(paper["widths"]) == 680 < max(screen["widths"])
     one.run("probe.print", False)
     one.wait(f"Math.min(...probe.charts().map((chart) => chart.width)) >= {min(screen['widths'])}")

@@ -238,8 +238,15 @@
       fill(0, 1);
       view.height = body.children[1]?.getBoundingClientRect().height ?? 0;
     };
+    const tell = (printing) => {
+      const hits = view.rows.length;
+      const all = hits === own.length ? plain(hits) : `${plain(hits)} of ${plain(own.length)}`;
+      count.textContent = printing && hits > PRINTED_ROWS ? `first ${PRINTED_ROWS} of ${all}` : all;
+    };
     const paint = (anew) => {
-      if (root.classList.contains("printing")) return fill(0, Math.min(PRINTED_ROWS, view.rows.length));
+      const printing = root.classList.contains("printing");
+      if (anew) tell(printing);
+      if (printing) return fill(0, Math.min(PRINTED_ROWS, view.rows.length));
       if (!list.clientHeight && !list.scrollHeight) return;
       if (!view.height) measure();
       // As many as the list can show: with few rows in it, it is lower than that.
@@ -254,7 +261,6 @@
       const hits = own.filter((trade) => (!ticker || trade.ticker === ticker) && (!side || trade.side === side)
         && words.every((word) => haystack(trade).includes(word)));
       view.rows = sortable(hits, view.key, view.falling);
-      count.textContent = hits.length === own.length ? plain(own.length) : `${plain(hits.length)} of ${plain(own.length)}`;
       list.scrollTop = 0;
       paint(true);
     };
