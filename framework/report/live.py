@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from framework.books.exact import exact
+from framework.books.keys import reversal_key
 from framework.books.lots import Closed, Lots
 from framework.books.open import Identity
 from framework.books.rows import TradeRow
@@ -148,9 +149,17 @@ class LiveReport:
         return lots, tuple(closed)
 
     @cached_property
+    def fills(self) -> tuple[Booked, ...]:
+        """The rows that are trades: fills of orders. One that was corrected in the period is none, nor its reversal."""
+        trades = {each.row.execution_id: each for each in self.inside if each.row.kind == "trade"}
+        undone = {key for key in trades if reversal_key(key) in trades}
+        gone = undone | {reversal_key(key) for key in undone}
+        return tuple(each for key, each in trades.items() if key not in gone)
+
+    @cached_property
     def trades(self) -> tuple[TradeRow, ...]:
-        """The rows that are trades: fills of orders."""
-        return tuple(row for row in self.rows if row.kind == "trade")
+        """The rows of ``fills``."""
+        return tuple(each.row for each in self.fills)
 
     @property
     def money_out(self) -> Decimal:

@@ -184,7 +184,7 @@ def _changes(rows: LiveRows, market: Market) -> Changes:
 
 def _fills(rows: LiveRows, market: Market) -> Fills:
     report, column = rows.report, {ticker: number for number, ticker in enumerate(market.tickers)}
-    found = [each for each in report.inside if each.row.kind == "trade"]
+    found = report.fills
     trades = [each.row for each in found]
     where = rows.row([each.at for each in found])
     decided = {order.order_id: stamp(order.bar_timestamp) for order in report.orders}

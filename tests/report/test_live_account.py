@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import pytest
 
-from framework.books.entries import Rename, Split
+from framework.books.entries import Correction, Rename, Split
 from framework.books.ledger import book
 from framework.books.lots import Lots, Mark
 from framework.books.valuation import value
@@ -209,3 +209,21 @@ def test_nothing_but_money(pool):
     assert (len(account.fills), len(account.lots), account.curve.profit) == (0, 0, 0)
     for name in TABLES:
         rows(account, name)
+
+
+def test_a_corrected_trade_counts_once(pool):
+    days = Days(pool)
+    days.next([cash("10000"), fill(quantity="10", price="100", fees="1")], {"AAPL": "110"})
+    right = fill(key="f1b", quantity="12", price="100", fees="2")
+    at = datetime(2024, 1, 3, 14, tzinfo=UTC)
+    days.next([Correction(portfolio_id="1", key="f1", at=at, session=at.date(), right=right)], {"AAPL": "110"})
+    account = days.account()
+    adds_up(account)
+    assert [(row["quantity"], row["fees"]) for row in rows(account, "trades.csv")] == [("12", "2.000000")]
+    assert [(row["quantity"], row["value"]) for row in rows(account, "positions.csv")] == [
+        ("10", "1100.000000"),
+        ("12", "1320.000000"),
+    ]
+    assert account.contributions == {"AAPL": 12 * 10 - 2.0}
+    # Of a period that has the correction alone, both rows are part: what was before stays as it was told then.
+    assert len(days.account(date(2024, 1, 3), None).fills) == 2
