@@ -126,7 +126,7 @@ class Comparison:
 
 
 def compare(folders: Sequence[Path], progress: Progress | None = None) -> Comparison:
-    """Read the folders of backtests and compare their totals.
+    """Read the folders of runs and compare their totals.
 
     Raises:
         UsageError: there are fewer than two, one is named twice, or one is no backtest's.
