@@ -23,8 +23,8 @@ from framework.model.timeline import stamp
 from framework.report import metrics
 from framework.report.account import Account, Accounts, Curve
 from framework.report.assemble import account_of
+from framework.report.attribution import Attribution, Side, attribute
 from framework.report.basis import Basis
-from framework.report.comparison import Comparison, Side, compare
 from framework.report.live import FLOWS, NOTHING, LiveReport, flow_amount
 from framework.report.live_account import LiveRows, bar_label, ended_in, held_at_rows, live_accounts
 from framework.report.live_basis import live_basis
@@ -58,7 +58,7 @@ class LiveOutcome:
     report: LiveReport
     made: Accounts
     basis: Basis
-    comparison: Comparison | None = None
+    comparison: Attribution | None = None
 
 
 def report_live(
@@ -174,14 +174,14 @@ class Backtest:
             onto, opening=float(at[0]), equity=at[1:], cash=nothing, gross=nothing, net=nothing, flows=nothing
         )
 
-    def compared(self, live: Account, market: Market) -> Comparison:
+    def compared(self, live: Account, market: Market) -> Attribution:
         """Where the difference of profit comes from."""
         own, names = self._account, tuple(dict.fromkeys((*self._account.names, *live.names)))
         scale = _Scale(self._data, names)
         begin, end = self._first(), self._rows.stamps[-1]
         worth_start, worth_end = scale.worth(begin, market, 0), scale.worth(end, market, -1)
         earned = self._at(np.concatenate(([0.0], own.curve.equity - own.curve.opening - np.cumsum(own.curve.flows))))
-        return compare(
+        return attribute(
             names,
             _live_side(self._rows, live, market, scale, begin),
             _backtest_side(self._result, own, scale, begin, end, float(earned[-1] - earned[0])),

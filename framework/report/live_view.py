@@ -15,10 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from framework.books.rows import TradeRow
-from framework.report import comparison_view
+from framework.report import attribution_view
 from framework.report.account import Accounts
+from framework.report.attribution import Attribution
 from framework.report.basis import Basis
-from framework.report.comparison import Comparison
 from framework.report.live import LiveReport, Moved
 from framework.report.summary import finite, grounds, section
 from framework.report.words import number, percent
@@ -29,7 +29,7 @@ LAST_TRADES = LAST_FLOWS = 10
 _VALUATION = ("equity", "notional", "realised", "unrealised", "income", "costs")
 
 
-def document(report: LiveReport, made: Accounts, basis: Basis, comparison: Comparison | None = None) -> dict[str, Any]:
+def document(report: LiveReport, made: Accounts, basis: Basis, comparison: Attribution | None = None) -> dict[str, Any]:
     """What ``--json`` prints and ``summary.json`` holds; money, prices and quantities as text, and as in the books.
 
     ``total`` holds the figures of a backtest's summary, as numbers.
@@ -67,7 +67,7 @@ def document(report: LiveReport, made: Accounts, basis: Basis, comparison: Compa
         "positions": [asdict(each) for each in report.positions],
         "flows": [_flow(each) for each in report.flows],
         "last_trades": [_trade(row) for row in report.trades[-LAST_TRADES:]],
-        "comparison": None if comparison is None else comparison_view.document(comparison),
+        "comparison": None if comparison is None else attribution_view.document(comparison),
         "portfolios": {account.name: finite(section(account, made, basis))},
         "total": finite(section(account, made, basis)),
     }
@@ -85,7 +85,7 @@ def _flow(moved: Moved) -> dict[str, Any]:
 
 
 def show_live(
-    report: LiveReport, made: Accounts, basis: Basis, comparison: Comparison | None, console: Console
+    report: LiveReport, made: Accounts, basis: Basis, comparison: Attribution | None, console: Console
 ) -> None:
     """Print the report."""
     numbers, currency = document(report, made, basis), report.portfolio.base_currency
@@ -106,7 +106,7 @@ def show_live(
         console.print(_last_trades(report))
     if comparison is not None:
         console.print(_comparison(comparison))
-        for text in (comparison_view.sentence(comparison, currency), comparison_view.counts(comparison)):
+        for text in (attribution_view.sentence(comparison, currency), attribution_view.counts(comparison)):
             console.print(Text(text), soft_wrap=True)
     for note in basis.notes:
         console.print(Text(f"Note: {note}"), soft_wrap=True)
@@ -158,8 +158,8 @@ def _flows(report: LiveReport) -> Table:
     return table
 
 
-def _comparison(comparison: Comparison) -> Table:
-    found = comparison_view.parts_table(comparison)
+def _comparison(comparison: Attribution) -> Table:
+    found = attribution_view.parts_table(comparison)
     table = _table("Against the backtest", *found.heads[1:], left=found.left)
     for row in found.rows:
         table.add_row(*row, style="bold" if row is found.rows[-1] else "")

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from framework.report import comparison_view, detail_tables, metrics
+from framework.report import attribution_view, detail_tables, metrics
 from framework.report.account import Account, Accounts, Curve
+from framework.report.attribution import Attribution
 from framework.report.basis import Basis
 from framework.report.charts import TRADES_SHOWN, page_data, shown
-from framework.report.comparison import Comparison
 from framework.report.files import replacing
 from framework.report.money_tables import money, portfolios
 from framework.report.page import month_rows, render_page
@@ -52,14 +52,14 @@ class Bar:
     gain: bool
 
 
-def write_tear_sheet(basis: Basis, made: Accounts, path: Path, comparison: Comparison | None = None) -> None:
+def write_tear_sheet(basis: Basis, made: Accounts, path: Path, comparison: Attribution | None = None) -> None:
     """Write the tear sheet of a run or of live books; the file appears whole or not at all."""
     page = render(basis, made, comparison)
     with replacing(path) as file:
         file.write(page.encode())
 
 
-def render(basis: Basis, made: Accounts, comparison: Comparison | None = None) -> str:
+def render(basis: Basis, made: Accounts, comparison: Attribution | None = None) -> str:
     """The page's text. All that comes from the config or the data is escaped."""
     accounts = shown(made)
     return render_page(
@@ -78,12 +78,12 @@ def render(basis: Basis, made: Accounts, comparison: Comparison | None = None) -
     )
 
 
-def _compared(comparison: Comparison, currency: str) -> dict[str, Any]:
+def _compared(comparison: Attribution, currency: str) -> dict[str, Any]:
     return {
-        "sentence": comparison_view.sentence(comparison, currency),
-        "parts": comparison_view.parts_table(comparison),
-        "counts": comparison_view.counts(comparison),
-        "largest": comparison_view.largest_table(comparison),
+        "sentence": attribution_view.sentence(comparison, currency),
+        "parts": attribution_view.parts_table(comparison),
+        "counts": attribution_view.counts(comparison),
+        "largest": attribution_view.largest_table(comparison),
     }
 
 

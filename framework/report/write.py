@@ -9,11 +9,11 @@ from pathlib import Path
 
 from framework.errors import ConfigError, EngineError
 from framework.model.result import RunResult
-from framework.report import comparison_view
+from framework.report import attribution_view
 from framework.report.account import Account, Accounts
 from framework.report.assemble import accounts
+from framework.report.attribution import Attribution
 from framework.report.basis import Basis, basis_of
-from framework.report.comparison import Comparison
 from framework.report.csv_set import RUN_TABLES, TABLES
 from framework.report.files import claim_folder, replacing
 from framework.report.live import LiveReport
@@ -74,7 +74,7 @@ def _write_all(run: RunResult, made: Accounts, folders: list[str], out_dir: Path
 
 
 def write_live(
-    report: LiveReport, made: Accounts, basis: Basis, out_dir: Path, comparison: Comparison | None = None
+    report: LiveReport, made: Accounts, basis: Basis, out_dir: Path, comparison: Attribution | None = None
 ) -> Path:
     """Write the report of a live portfolio: its CSV set, its valuations, the tear sheet, the summary.
 
@@ -92,7 +92,7 @@ def write_live(
     try:
         _write_tables(made.total, out_dir, "", lambda path: None)
         if comparison is not None:
-            write_table(out_dir / COMPARISON, comparison_view.columns(comparison))
+            write_table(out_dir / COMPARISON, attribution_view.columns(comparison))
         with replacing(out_dir / VALUATIONS) as file:
             file.write(valuations_text(report).encode())
         write_tear_sheet(basis, made, out_dir / REPORT, comparison)

@@ -14,14 +14,14 @@ import pytest
 
 from framework.model.result import PortfolioResult, RunResult
 from framework.report.assemble import accounts
+from framework.report.attribution import Attribution
 from framework.report.basis import basis_of
 from framework.report.compare import compare
 from framework.report.compare_page import write_comparison
-from framework.report.comparison import Comparison
 from framework.report.tear_sheet import render
 from framework.report.write import write_run
 from framework.report_run import report_live
-from tests.report import test_comparison as sides
+from tests.report import test_attribution as sides
 from tests.report.browser import Browser, Page
 from tests.report.test_live import books  # noqa: F401  # a fixture
 
@@ -44,7 +44,7 @@ def show(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Show:
     """``with show(run, width=…, dark=…) as page``: the run's page, drawn; at the end it must have said nothing."""
 
     @contextmanager
-    def shown(run: RunResult, comparison: Comparison | None = None, **options: Any) -> Iterator[Page]:
+    def shown(run: RunResult, comparison: Attribution | None = None, **options: Any) -> Iterator[Page]:
         path = tmp_path_factory.mktemp("page") / "report.html"
         path.write_text(render(basis_of(run), accounts(run), comparison))
         with closing(browser.open(path, PROBE, **options)) as page:

@@ -54,7 +54,7 @@ class Side:
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class Attribution:
     """The difference, part by part.
 
     ``D`` pairs of decision and ticker, in order of time, shape ``(D,)`` each: ``bar``, ``ticker``, shares as decided
@@ -125,7 +125,7 @@ def _tolerance(a: Floats, b: Floats) -> Floats:
     return tolerance
 
 
-def compare(names: Sequence[str], live: Side, backtest: Side, at_start: Floats, at_end: Floats) -> Comparison:
+def attribute(names: Sequence[str], live: Side, backtest: Side, at_start: Floats, at_end: Floats) -> Attribution:
     """Where the difference of profit comes from.
 
     Args:
@@ -147,7 +147,7 @@ def compare(names: Sequence[str], live: Side, backtest: Side, at_start: Floats, 
     gain = np.where(np.isnan(reference), 0.0, end - np.nan_to_num(reference))
     missing = (traded_live - wanted_live) - (traded_backtest - wanted_backtest)
     held = (live.held - backtest.held) * np.nan_to_num(at_end - at_start)
-    return Comparison(
+    return Attribution(
         names=tuple(names),
         bar=bar,
         ticker=ticker,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from framework.report import comparison_view
-from framework.report.comparison import Side, compare
+from framework.report import attribution_view
+from framework.report.attribution import Side, attribute
 
 BARS = np.datetime64("2024-01-02", "us") + np.arange(5) * np.timedelta64(1, "D")
 HOURS = np.timedelta64(15 * 60 + 30, "m")
@@ -43,7 +43,7 @@ def side(fills=(), orders=None, held=(0.0, 0.0), profit=None, end=(110.0, 50.0),
 
 
 def compared(live, backtest, end=(110.0, 50.0), start=(100.0, 40.0)):
-    return compare(NAMES, live, backtest, np.array(start), np.array(end))
+    return attribute(NAMES, live, backtest, np.array(start), np.array(end))
 
 
 SAME = (0, 0, 10, 100.0, 1.0, 99.0)
@@ -79,13 +79,13 @@ def test_what_is_the_same_is_told_apart_from_what_is_not():
     found = compared(live, backtest)
     assert found.is_same_decision.tolist() == [True, True, False]
     assert found.is_same_fill.tolist() == [True, False, True]
-    told = comparison_view.document(found)
+    told = attribution_view.document(found)
     assert (told["compared"], told["decided_otherwise"], told["filled_otherwise"]) == (3, 1, 1)
-    assert comparison_view.sentence(found, "USD").endswith("fill prices: the same shares traded at other prices.")
-    largest = comparison_view.largest_table(found)
+    assert attribution_view.sentence(found, "USD").endswith("fill prices: the same shares traded at other prices.")
+    largest = attribution_view.largest_table(found)
     assert [row[:2] for row in largest.rows] == [["3 Jan 2024", "IBM"]]
     assert largest.rows[0][-1] == "+5.00"
-    assert [column.name for column in comparison_view.columns(found)] == [
+    assert [column.name for column in attribution_view.columns(found)] == [
         "decision_bar", "ticker", "wanted_live", "wanted_backtest", "traded_live", "traded_backtest", "price_live",
         "price_backtest", "fees_live", "fees_backtest", "decisions", "unfilled", "fill_prices", "costs",
     ]  # fmt: skip
@@ -94,13 +94,13 @@ def test_what_is_the_same_is_told_apart_from_what_is_not():
 def test_decisions_within_a_day_are_told_apart():
     live, backtest = side([(0, 0, 12, 100.0, 1.0, 99.0)]), side([SAME])
     later = [replace(each, order_bar=each.order_bar + HOURS, decided=each.decided + HOURS) for each in (live, backtest)]
-    assert comparison_view.largest_table(compared(*later)).rows[0][0] == "2 Jan 2024 15:30"
+    assert attribution_view.largest_table(compared(*later)).rows[0][0] == "2 Jan 2024 15:30"
 
 
 def test_no_difference_is_said_to_be_none():
     found = compared(side([SAME]), side([SAME]))
-    assert comparison_view.sentence(found, "USD").endswith("no difference.")
-    assert comparison_view.largest_table(found) is None
+    assert attribution_view.sentence(found, "USD").endswith("no difference.")
+    assert attribution_view.largest_table(found) is None
     nothing = compared(side(), side())
     assert (len(nothing), nothing.difference) == (0, 0.0)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from framework.report.comparison import Comparison
+from framework.report.attribution import Attribution
 from framework.report.money_tables import Cells
 from framework.report.tables import Column, moment, money, one_of, quantity
 from framework.report.words import NOTHING, day, number
@@ -25,7 +25,7 @@ PARTS = {
 }
 
 
-def document(comparison: Comparison) -> dict[str, Any]:
+def document(comparison: Attribution) -> dict[str, Any]:
     """For ``summary.json``; money, positive where the books made more."""
     return {
         "live_profit": comparison.live_profit,
@@ -38,7 +38,7 @@ def document(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def sentence(comparison: Comparison, currency: str) -> str:
+def sentence(comparison: Attribution, currency: str) -> str:
     """The difference, and its largest part, in words."""
     live, other = number(comparison.live_profit, 2, signed=True), number(comparison.backtest_profit, 2, signed=True)
     text = f"The books made {live} {currency}, the backtest of the same time and config {other}"
@@ -53,7 +53,7 @@ def sentence(comparison: Comparison, currency: str) -> str:
     )
 
 
-def counts(comparison: Comparison) -> str:
+def counts(comparison: Attribution) -> str:
     """How many decisions and fills differ."""
     return (
         f"{len(comparison):,} pairs of decision and ticker: {int((~comparison.is_same_decision).sum()):,} decided "
@@ -61,7 +61,7 @@ def counts(comparison: Comparison) -> str:
     )
 
 
-def parts_table(comparison: Comparison) -> Cells:
+def parts_table(comparison: Attribution) -> Cells:
     """The parts of the difference and their sum."""
     rows = [
         [PARTS[name][0], PARTS[name][1], number(amount, 2, signed=True)] for name, amount in comparison.parts.items()
@@ -70,7 +70,7 @@ def parts_table(comparison: Comparison) -> Cells:
     return Cells(["Part", "What it is", "Amount"], rows, 2, frozenset({"Amount"}))
 
 
-def largest_table(comparison: Comparison) -> Cells | None:
+def largest_table(comparison: Attribution) -> Cells | None:
     """The decisions that differ most, in money; ``None``: none differs."""
     effect = _effect(comparison)
     size = np.abs(effect)
@@ -105,11 +105,11 @@ def _plain(value: float, digits: int) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _effect(comparison: Comparison) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _effect(comparison: Attribution) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     return comparison.decisions + comparison.unfilled + comparison.fill_prices + comparison.costs
 
 
-def columns(comparison: Comparison) -> list[Column]:
+def columns(comparison: Attribution) -> list[Column]:
     """``comparison.csv``: a row for each decision and ticker.
 
     Shares and prices are on the scale of the backtest's adjusted prices, prices in the portfolio's currency. The last
