@@ -166,7 +166,7 @@ def table(
     quantity = _floats([each.quantity for each in closed] + [lot.quantity for _, lot in held])
     value = np.concatenate((_floats([each.value for each in closed]), np.zeros(len(held))))
     value[len(closed) :] = np.round(quantity[len(closed) :] * worth[ticker[len(closed) :]], 6)
-    ends = np.full(len(ticker), np.datetime64("NaT"), dtype="datetime64[us]")
+    ends = np.full(len(ticker), np.datetime64("NaT", "us"), dtype="datetime64[us]")
     ends[: len(closed)] = when[np.searchsorted(ids, np.array([each.closed for each in closed], dtype=np.int64))]
     return LotTable(
         portfolio=np.full(len(ticker), portfolio, dtype=np.int64),

@@ -202,7 +202,7 @@ def _times(path: Path, texts: pd.Series[str]) -> Times:
         times: Times = pd.to_datetime(texts, utc=True, format="ISO8601").dt.tz_localize(None).to_numpy("datetime64[us]")
     except ValueError as error:
         raise _unreadable(path, error) from error
-    if np.isnat(times).any() or not (np.diff(times) > np.timedelta64(0)).all():
+    if np.isnat(times).any() or not (np.diff(times) > np.timedelta64(0, "us")).all():
         raise EngineError(f"the times in {str(path)!r} do not rise from row to row; run the backtest again")
     return times
 
