@@ -18,7 +18,7 @@ from framework.engine.agenda import Interruptions
 from framework.engine.simulator import simulate
 from framework.errors import UsageError
 from framework.model.panel import Floats, Times, forward_fill
-from framework.model.result import Ints, PortfolioResult
+from framework.model.result import Ints
 from framework.model.timeline import stamp
 from framework.report import metrics
 from framework.report.account import Account, Accounts, Curve
@@ -184,7 +184,7 @@ class Backtest:
         return attribute(
             names,
             _live_side(self._rows, live, market, scale, begin),
-            _backtest_side(self._result, own, scale, begin, end, float(earned[-1] - earned[0])),
+            _backtest_side(own, scale, begin, end, float(earned[-1] - earned[0])),
             worth_start,
             worth_end,
         )
@@ -273,9 +273,7 @@ def _live_side(rows: LiveRows, live: Account, market: Market, scale: _Scale, beg
     )
 
 
-def _backtest_side(
-    result: PortfolioResult, own: Account, scale: _Scale, begin: np.datetime64, end: np.datetime64, profit: float
-) -> Side:
+def _backtest_side(own: Account, scale: _Scale, begin: np.datetime64, end: np.datetime64, profit: float) -> Side:
     fills = own.fills.take((own.fills.bar > begin) & (own.fills.bar <= end))
     codes = scale.codes(own.names)
     lapsed = own.lapsed

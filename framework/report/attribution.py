@@ -179,9 +179,12 @@ class _Keys:
     bar: Times
     ticker: Ints
 
+    @cached_property
+    def _number(self) -> dict[tuple[int, int], int]:
+        return {key: number for number, key in enumerate(_pairs(self.bar, self.ticker))}
+
     def place(self, bar: Times, ticker: Ints) -> NDArray[np.intp]:
-        known = {key: number for number, key in enumerate(_pairs(self.bar, self.ticker))}
-        return np.array([known[key] for key in _pairs(bar, ticker)], dtype=np.intp)
+        return np.array([self._number[key] for key in _pairs(bar, ticker)], dtype=np.intp)
 
     def sum(self, side: Side, values: Floats) -> Floats:
         sums = np.zeros(len(self.bar))

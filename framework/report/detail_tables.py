@@ -62,12 +62,11 @@ def costs(account: Account) -> Cells:
 
 @dataclass(frozen=True)
 class LotCells:
-    """Closed lots in figures, the largest lots that are held, and sentences on what is left out."""
+    """Closed lots in figures, the largest lots that are held, and a sentence on all of these."""
 
     closed: Cells | None
     held: Cells | None
     held_note: str
-    note: str
 
 
 def lots(account: Account) -> LotCells | None:
@@ -80,7 +79,6 @@ def lots(account: Account) -> LotCells | None:
         closed=None if own.stats is None else _closed(own.stats),
         held=_held(held, account) if len(held) else None,
         held_note=_held_note(held, account.currency),
-        note="all are in lots.csv",
     )
 
 
@@ -120,8 +118,6 @@ def _held(held: LotTable, account: Account) -> Cells:
 
 
 def _held_note(held: LotTable, currency: str) -> str:
-    if len(held) == 0:
-        return ""
     profit = float(np.nansum(held.profit))
     count = f"{len(held):,} lots are" if len(held) > 1 else "One lot is"
     text = f"{count} held; unrealised: {number(profit, 2, signed=True)} {currency}."

@@ -89,7 +89,8 @@ def live_accounts(rows: LiveRows, market: Market) -> Accounts:
     """
     report = rows.report
     fills = _fills(rows, market)
-    curve = _curve(rows, market)
+    held, before = held_at_rows(rows, market.tickers)
+    curve = _curve(rows, market, held)
     ends = curve.ends + (len(market.closes) - len(rows.index))
     account = Account(
         name=report.portfolio.portfolio_id,
@@ -105,9 +106,9 @@ def live_accounts(rows: LiveRows, market: Market) -> Accounts:
         fills=fills,
         lapsed=_lapsed(rows, market.tickers),
         movements=_movements(rows),
-        contributions=_contributions(rows, market),
+        contributions=_contributions(rows, market, before),
         lots=_lots(report, market.tickers),
-        changes=_changes(rows, market),
+        changes=_changes(rows, market, held, before),
         trimmed_fills=0,
         trimmed_notional=0.0,
         stale_closes=0,
@@ -123,7 +124,7 @@ def _currencies(report: LiveReport, tickers: Sequence[str]) -> tuple[str, ...]:
     return tuple(known.get(ticker, report.portfolio.base_currency) for ticker in tickers)
 
 
-def _curve(rows: LiveRows, market: Market) -> Curve:
+def _curve(rows: LiveRows, market: Market, held: Floats) -> Curve:
     report = rows.report
     equity = _floats([each.equity for each in rows.valuations])
     cash = _floats([report.cash_at[number] for number in rows.index])
@@ -137,7 +138,7 @@ def _curve(rows: LiveRows, market: Market) -> Curve:
         session=rows.days,
         equity=equity,
         cash=cash,
-        gross=net + 2 * _short(rows, market),
+        gross=net + 2 * _short(market, held),
         net=net,
         flows=np.round(np.diff(put_in), 6) + 0.0,
         begun=stamp(begun),
@@ -159,9 +160,8 @@ def held_at_rows(rows: LiveRows, tickers: Sequence[str]) -> tuple[Floats, Floats
     return held[1:], held[0]
 
 
-def _short(rows: LiveRows, market: Market) -> Floats:
+def _short(market: Market, held: Floats) -> Floats:
     """What is owed in shares at each row, shape ``(V,)``, ≥ 0."""
-    held, _ = held_at_rows(rows, market.tickers)
     if not (held < 0).any():
         return np.zeros(len(held))
     worth = np.maximum(-held, 0.0) * _last(market.closes * market.rates, len(held))
@@ -174,9 +174,8 @@ def _last(values: Floats, count: int) -> Floats:
     return values[len(values) - count :]
 
 
-def _changes(rows: LiveRows, market: Market) -> Changes:
+def _changes(rows: LiveRows, market: Market, held: Floats, before: Floats) -> Changes:
     """Positions at each row at which they differ from the row before; splits and adopted shares are among them."""
-    held, before = held_at_rows(rows, market.tickers)
     where, ticker = np.nonzero(np.diff(held, axis=0, prepend=before[None, :]))
     closes, rates = _last(market.closes, len(held)), _last(market.rates, len(held))
     return Changes(rows.stamps[where], ticker, held[where, ticker], closes[where, ticker], rates[where, ticker])
@@ -260,11 +259,10 @@ def _movements(rows: LiveRows) -> Movements:
     )
 
 
-def _contributions(rows: LiveRows, market: Market) -> dict[str, float]:
+def _contributions(rows: LiveRows, market: Market, before: Floats) -> dict[str, float]:
     """Profit by ticker: what its rows brought in cash, and how much more what is held is worth."""
     report = rows.report
     made: dict[str, float] = defaultdict(float)
-    _, before = held_at_rows(rows, market.tickers)
     if report.before is not NOTHING:
         worth = np.nan_to_num(before * market.closes[0] * market.rates[0])
         for ticker, value in zip(market.tickers, worth.tolist(), strict=True):

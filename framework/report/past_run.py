@@ -1,4 +1,4 @@
-"""What a backtest's folder says of its total: the figures, the curve, the months, and what it was made with."""
+"""What a run's folder says of its total: the figures, the curve, the months, and what it was made with."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MONEY = ("equity", "cash", "gross", "net")
 
 @dataclass(frozen=True, eq=False)
 class PastRun:
-    """A backtest that was read from its folder; everything is of its total.
+    """A run, or a report of live books, that was read from its folder; everything is of its total.
 
     Attributes:
         folder: as it was named.
