@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -286,13 +287,19 @@ def test_on_paper_are_the_first_trades_and_charts_of_its_width(one: Page) -> Non
 
 
 def test_the_list_answers_at_once_with_20000_trades(large: Page) -> None:
-    """A step takes a tenth of a second; on a slow machine, what making and ordering as many texts takes four times."""
+    """A step takes a tenth of a second; on a slow machine, what making and ordering as many texts takes four times.
+
+    Each is the best of three rounds: in the first, the page's code is not compiled yet, and processor seconds grow when
+    something else keeps the other core and the memory busy.
+    """
     assert count(large.run("probe.table")) > 20_000
-    steps = [("find", "t"), ("find", "t0"), ("find", "t01 buy"), ("find", "sell 2009-03"), ("find", "")]
+    steps: list[tuple[Any, ...]] = [("find", word) for word in ("t", "t0", "t01 buy", "sell 2009-03", "")]
     steps += [("sort", "Notional"), ("sort", "Ticker")]
-    costs = {step: cost(large, *step) for step in steps}
-    costs |= {("scroll", str(views)): cost(large, "scroll", views) for views in (1, 3, 30, 300, "end")}
-    limit = max(0.1, 4 * min(cost(large, "reference", 20_000) for _ in range(3)))
+    steps += [("scroll", views) for views in (1, 3, 30, 300, "end")]
+    costs: dict[tuple[Any, ...], float] = {}
+    for step in 3 * [("reference", 20_000), *steps]:
+        costs[step] = min(costs.get(step, math.inf), cost(large, *step))
+    limit = max(0.1, 4 * costs.pop(("reference", 20_000)))
     assert {step: seconds for step, seconds in costs.items() if seconds > limit} == {}
 
 
