@@ -70,12 +70,12 @@ def sweep(
     Example: engine sweep demo.yaml --param strategy.params.fast=5:50:5 --train 3y --test 1y --objective calmar
     """
     with loaded_config(config, [*(set_ or ()), "mode=backtest"]), progress_bar() as progress:
-        from framework.report.sweep_write import write_sweep
+        from framework.report.sweep_files import write_sweep
         from framework.sweep.run import Options, planned, run_sweep
 
         options = Options(tuple(param or ()), random, seed, train, test, anchored, objective, workers, cluster, out)
         found, folder = run_sweep(planned(config, set_ or (), options), options, progress)
-        page = write_sweep(found, folder)
+        write_sweep(found, folder)
     from framework.report.sweep_view import document, show_sweep
 
     if json:
@@ -83,4 +83,4 @@ def sweep(
         return
     from rich.console import Console
 
-    show_sweep(found, page, Console())
+    show_sweep(found, folder, Console())

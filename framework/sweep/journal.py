@@ -14,8 +14,6 @@ import numpy as np
 from framework.errors import UsageError
 from framework.model.sweep import Outcome, Trial
 
-FILE = "trials.jsonl"
-
 
 class Journal:
     """Outcomes in a file, appended as they become known. A line that was cut off counts as not written.

@@ -19,10 +19,11 @@ from framework.errors import ConfigError, UsageError
 from framework.model.sweep import Outcome, Sweep, Trial, Value, Window, best_of
 from framework.plugin_manager import PluginManager
 from framework.report.measures import MEASURES
+from framework.report.sweep_files import JOURNAL, claim_sweep_folder
 from framework.runs import Progress
 from framework.sweep.axes import axes_of, combinations
 from framework.sweep.cluster import run_cluster
-from framework.sweep.journal import FILE, Journal
+from framework.sweep.journal import Journal
 from framework.sweep.local import cores, run_local
 from framework.sweep.needs import Needs
 from framework.sweep.setup import WITHOUT, Setup, Task, prints
@@ -230,11 +231,11 @@ class _Work:
         return refused
 
     def _journal(self) -> Journal:
-        if not (self.folder / FILE).exists():
-            _make(self.folder)
+        if not (self.folder / JOURNAL).exists():
+            claim_sweep_folder(self.folder, has_windows=bool(self.plan.windows))
         setup = self.plan.setup
         return Journal(
-            self.folder / FILE,
+            self.folder / JOURNAL,
             {
                 "config": self.plan.base.resolved,
                 "parameters": [[axis.key, list(axis.values)] for axis in setup.axes],
@@ -271,19 +272,6 @@ class _Work:
             if best is not None:
                 found.append(Trial(best.trial.values, window.test_start, window.test_end, "test", window.number))
         return found
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        inside = sorted(entry.name for entry in folder.iterdir())
-    except OSError as error:
-        raise UsageError(f"a sweep can't be kept in {str(folder)!r}: {error.strerror}; choose another --out") from error
-    if inside:
-        raise UsageError(
-            f"a sweep can't be kept in {str(folder)!r}: it holds something else ({', '.join(inside[:3])}); choose an "
-            "empty or new folder with --out"
-        )
 
 
 def _digest(values: Sequence[tuple[Value, ...]]) -> str:
