@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -82,8 +83,16 @@ def _pool(workers: int) -> ProcessPoolExecutor:
 
 
 def _started() -> None:
-    """In a worker: Ctrl-C is the main program's business."""
+    """In a worker: Ctrl-C is the main program's business, and when that is gone, so is the worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()  # the pool's own pipes stay open: each worker holds both ends
+        os._exit(1)
 
 
 def _end(pool: ProcessPoolExecutor) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
@@ -210,3 +213,47 @@ def test_a_draw_is_a_part_of_the_grid(sweep: Run) -> None:
     head = json.loads((Path("part") / "trials.jsonl").read_text().splitlines()[0])["sweep"]
     assert head["trials"][0] == "3 drawn at random of 6 (seed 7)"
     assert part.start == date(2008, 1, 2)
+
+
+def test_a_sweep_that_is_killed_goes_on_and_leaves_no_process(
+    workspace: Path, sweep: Run, probe: Callable[..., str]
+) -> None:
+
+    slow = PROBE.replace("import os, signal", "import os, signal, time").replace(
+        "    def on_bar(self, ctx):\n", "    def on_bar(self, ctx):\n        time.sleep(0.002)\n"
+    )
+    (workspace / "plugins" / "probe.py").write_text(slow)
+    command = ["sweep", "p.yaml", "--param", probe("share=0.1:0.6:0.1"), "--out", "out", "--workers", "2"]
+    process = subprocess.Popen([sys.executable, "-m", "framework", *command], stderr=subprocess.DEVNULL)
+    journal, deadline = workspace / "out" / "trials.jsonl", time.monotonic() + 120
+    while not journal.exists() or journal.read_bytes().count(b"\n") < 3:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    workers = _descendants(process.pid)
+    assert len(workers) >= 3  # the server that forks, and two
+    process.kill()
+    process.wait()
+    while any(map(_is_alive, workers)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    before = journal.read_bytes()
+    found = sweep(probe("share=0.1:0.6:0.1"), config="p.yaml")
+    assert journal.read_bytes().startswith(before[: before.rindex(b"\n") + 1])
+    assert [each.status for each in found.outcomes] == 6 * ["done"]
+    for outcome in found.outcomes[:2]:
+        assert_is_the_run(outcome, alone(outcome, (probe("share"),), "p.yaml"))
+
+
+def _descendants(pid: int) -> list[int]:
+    found = []
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        found += [int(child), *_descendants(int(child))]
+    return found
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
