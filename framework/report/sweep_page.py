@@ -6,7 +6,7 @@ Words and tables are rendered here; ``templates/sweep.js`` chooses what the char
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -171,10 +171,11 @@ def _texts(axis: Axis) -> list[str]:
 def _charts(found: Findings, shown: Sequence[Measure]) -> dict[str, Any]:
     """What the page's script draws: axes, figures, and of each group of trials both, column by column."""
     axes = found.sweep.axes
+    places = [_places(found, i) for i in range(len(axes))]
     return {
-        "axes": [_axis(axis, name) for axis, name in zip(axes, axis_names(axes), strict=True)],
+        "axes": [_axis(name, place) for name, place in zip(axis_names(axes), places, strict=True)],
         "figures": [_figure(each) for each in shown],
-        "groups": [_group(group, axes, shown) for group in found.groups],
+        "groups": [_group(group, places, shown) for group in found.groups],
         "steps": _step_chart(found),
         "tests": None if found.tests is None else _test_chart(found.tests),
     }
@@ -189,25 +190,31 @@ def _figure(measure: Measure) -> dict[str, Any]:
     }
 
 
-def _axis(axis: Axis, name: str) -> dict[str, Any]:
-    numbers = [_sortable(value) for value in axis.values]
-    return {"name": name, "labels": _texts(axis), "numbers": None if None in numbers else numbers}
+def _places(found: Findings, number: int) -> dict[str, Value]:
+    """The values of an axis by their text: its own, in their order, and any other that a trial has."""
+    tried = [standing.values[number] for group in found.groups for standing in group.standings]
+    return {value_text(value): value for value in (*found.sweep.axes[number].values, *tried)}
 
 
-def _group(group: Group, axes: Sequence[Axis], shown: Sequence[Measure]) -> dict[str, Any]:
+def _axis(name: str, places: Mapping[str, Value]) -> dict[str, Any]:
+    numbers = [_sortable(value) for value in places.values()]
+    return {"name": name, "labels": list(places), "numbers": None if None in numbers else numbers}
+
+
+def _group(group: Group, places: Sequence[Mapping[str, Value]], shown: Sequence[Measure]) -> dict[str, Any]:
     best = group.best
     return {
-        "codes": [_codes(axis, [each.values[i] for each in group.standings]) for i, axis in enumerate(axes)],
+        "codes": [_codes(own, [each.values[i] for each in group.standings]) for i, own in enumerate(places)],
         "figures": [[_rounded(each.figures.get(measure.key)) for each in group.standings] for measure in shown],
         "best": None if best is None else group.standings.index(best),
         "expected": None if group.luck is None or group.luck.trials < 2 else _rounded(group.luck.expected),
     }
 
 
-def _codes(axis: Axis, values: Sequence[Value]) -> list[int]:
-    """Where each value stands among the axis'; ``1`` and ``true`` are not the same."""
-    place = {(type(value), value): number for number, value in enumerate(axis.values)}
-    return [place[type(value), value] for value in values]
+def _codes(places: Mapping[str, Value], values: Sequence[Value]) -> list[int]:
+    """Where each value stands among those of its axis."""
+    numbers = {text: number for number, text in enumerate(places)}
+    return [numbers[value_text(value)] for value in values]
 
 
 def _step_chart(found: Findings) -> dict[str, Any]:

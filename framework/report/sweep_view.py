@@ -26,8 +26,8 @@ TRIALS_SHOWN, REASONS_SHOWN = 10, 5
 #: Most figures beside a trial's values, the objective first; fewer where the terminal is narrow.
 FIGURES_SHOWN = 6
 
-#: Characters that a figure takes, and most that a value takes.
-_FIGURE_WIDTH, _VALUE_WIDTH = 15, 24
+#: Characters that a figure takes, the most that a value takes, and those between two columns.
+_FIGURE_WIDTH, _VALUE_WIDTH, _GAP = 13, 24, 3
 
 
 def show_sweep(sweep: Sweep, folder: Path, console: Console) -> None:
@@ -67,12 +67,15 @@ def _ranking(found: Findings, width: int) -> Table | None:
     best = found.main.ranked[:TRIALS_SHOWN]
     if not best:
         return None
-    room = width - sum(min(_VALUE_WIDTH, max(map(len, (name, "value")))) + 2 for name in names) - 4
-    shown = shown[: max(1, min(FIGURES_SHOWN, room // _FIGURE_WIDTH))]
+    texts = [[value_text(value) for value in standing.values] for standing in best]
+    taken = [min(_VALUE_WIDTH, max(map(len, column))) + _GAP for column in zip(names, *texts, strict=True)]
+    room = (width - len(str(len(best))) - sum(taken)) // (_FIGURE_WIDTH + _GAP)
+    shown = shown[: max(1, min(FIGURES_SHOWN, room))]
     table = _table(("", *names), [each.title for each in shown])
-    for place, standing in enumerate(best, 1):
-        values = [_value(value) for value in standing.values]
-        table.add_row(f"{place}", *values, *_figures(shown, standing.figures), style="bold" if place == 1 else "")
+    table.title = found.main.title
+    for place, (values, standing) in enumerate(zip(texts, best, strict=True), 1):
+        figures = [Text(each.text(standing.figures.get(each.key))) for each in shown]
+        table.add_row(f"{place}", *map(Text, values), *figures, style="bold" if place == 1 else "")
     return table
 
 
@@ -89,25 +92,19 @@ def _steps(found: Findings) -> Table | None:
 
 
 def _step(found: Findings, step: Step, measure: Measure) -> list[Text]:
-    values = [Text()] * len(found.sweep.axes) if step.values is None else [_value(value) for value in step.values]
-    return [*values, *(Text(measure.text(value)) for value in (step.train(measure.key), step.test(measure.key)))]
+    values = [""] * len(found.sweep.axes) if step.values is None else map(value_text, step.values)
+    return [
+        Text(text) for text in (*values, measure.text(step.train(measure.key)), measure.text(step.test(measure.key)))
+    ]
 
 
 def _table(words: Sequence[str], numbers: Sequence[str]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, title_justify="left")
     for word in words:
         table.add_column(Text(word), overflow="fold", max_width=_VALUE_WIDTH)
     for title in numbers:
         table.add_column(Text(title, justify="right"), justify="right", no_wrap=True)
     return table
-
-
-def _value(value: Value) -> Text:
-    return Text(value_text(value))
-
-
-def _figures(shown: Sequence[Measure], figures: dict[str, float | None]) -> list[Text]:
-    return [Text(each.text(figures.get(each.key))) for each in shown]
 
 
 # For programs.

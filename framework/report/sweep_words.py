@@ -63,9 +63,9 @@ def measures(sweep: Sweep) -> tuple[Measure, ...]:
 
 def chance(probability: float | None) -> str:
     """A probability; none is certain."""
-    if probability is not None and probability > 0.995:
+    if probability is not None and probability >= 0.995:
         return f"more than {percent(0.99, 0)}"
-    if probability is not None and probability < 0.005:
+    if probability is not None and probability <= 0.005:
         return f"less than {percent(0.01, 0)}"
     return percent(probability, 0)
 
@@ -82,7 +82,7 @@ def _chosen(found: Findings) -> Iterator[str]:
     best = group.best
     if best is None:
         title = measure_of(sweep.objective).title
-        yield f"Not one of {_trials(len(sweep.outcomes))} has a figure to be ranked by ({title})."
+        yield f"Of {_trials(len(sweep.outcomes))}, none has a figure to be ranked by ({title})."
         return
     yield (
         f"Of {_trials(len(sweep.outcomes))}, the best by {_in_words(sweep.objective)} has "

@@ -214,7 +214,7 @@ def test_another_objective_is_named():
 
 def test_nothing_but_refused_trials_is_told():
     made = sweep([lost((40, 40), "refused", "no"), lost((50, 40), "failed", "no")])
-    assert lead(find(made)) == ("Not one of 2 trials has a figure to be ranked by (Sharpe).",)
+    assert lead(find(made)) == ("Of 2 trials, none has a figure to be ranked by (Sharpe).",)
     assert "Of 2 trials, 1 was refused (the config is not valid with their values) and 1 failed." in said(made)
     hold_everything(made)
 

@@ -23,13 +23,12 @@
   // Above zero and below it in two colours, the deeper the farther from it; what has no good and bad side in one.
   const scale = (colour, values) => {
     const [low, high] = ends(values);
-    const most = Math.max(-low, high);
     const [faint, full] = [0.1, 0.65].map((share) => (tone) => mixed(tone, colour.paper, share));
-    const ramp = (zmin, zmax, ...tones) => ({ zmin, zmax, colorscale: tones.map((tone, i) => [i / (tones.length - 1), tone]) });
-    if (!figure().signed) return ramp(low, high, faint(colour.accent), full(colour.accent));
-    if (low >= 0) return ramp(low, high, faint(colour.gain), full(colour.gain));
-    if (high <= 0) return ramp(low, high, full(colour.loss), faint(colour.loss));
-    return ramp(-most, most, full(colour.loss), colour.paper, full(colour.gain));
+    const ramp = (...stops) => ({ zmin: low, zmax: high, colorscale: stops });
+    if (!figure().signed) return ramp([0, faint(colour.accent)], [1, full(colour.accent)]);
+    if (low >= 0) return ramp([0, faint(colour.gain)], [1, full(colour.gain)]);
+    if (high <= 0) return ramp([0, full(colour.loss)], [1, faint(colour.loss)]);
+    return ramp([0, full(colour.loss)], [-low / (high - low), faint(colour.other)], [1, full(colour.gain)]);
   };
 
   const described = (trial) => data.axes.map((axis, i) => `${plain(axis.name)} ${plain(axis.labels[group().codes[i][trial]])}`).join("<br>");
@@ -170,7 +169,8 @@
     const fixed = others.filter((i) => state.only[i] != null).map((i) => `${data.axes[i].name} ${data.axes[i].labels[state.only[i]]}`);
     const free = others.some((i) => state.only[i] == null);
     const what = data.axes.length < 3 ? figure().title : `${figure().title}${free ? " of the best trial with these values" : ""}`;
-    document.getElementById("shown").textContent = [what, ...fixed].join(", ");
+    const where = form.elements.group?.selectedOptions[0].textContent.trim();
+    document.getElementById("shown").textContent = [what, ...fixed, ...(where ? [where.toLowerCase()] : [])].join(", ");
     for (const label of form.querySelectorAll("[data-axis]")) label.hidden = !others.includes(Number(label.dataset.axis));
   };
 
