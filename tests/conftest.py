@@ -42,7 +42,8 @@ def server() -> Iterator[Embedded]:
     """An embedded server of this test run's own."""
     workspace = Path(tempfile.mkdtemp(prefix="engine-tests-"))
     workspace.chmod(0o755)  # where root runs the tests, the server's user has to get through
-    embedded = Embedded(workspace, idle_seconds=120, settings=FAST)
+    # A slow test may leave it without a connection that lasts for minutes.
+    embedded = Embedded(workspace, idle_seconds=900, settings=FAST)
     embedded.start()
     yield embedded
     embedded.remove()
