@@ -95,7 +95,8 @@ def _figures(found: Findings, shown: Sequence[Measure]) -> list[dict[str, str]]:
         return []
     listed = [{"name": each.title, "value": each.text(best.figures.get(each.key))} for each in shown]
     if luck := found.main.luck:
-        listed.insert(1, {"name": "True Sharpe above 0", "value": chance(luck.probability)})
+        behind = [each.key for each in shown].index(SHARPE) + 1
+        listed.insert(behind, {"name": "True Sharpe above 0", "value": chance(luck.probability)})
     return listed
 
 
@@ -119,16 +120,15 @@ def _sortable(value: Value) -> float | None:
 
 
 def _step(found: Findings, step: Step) -> dict[str, Any]:
-    window, measure = step.window, measure_of(found.sweep.objective)
+    window, tested, measure = step.window, step.tested, measure_of(found.sweep.objective)
     values = [""] * len(found.sweep.axes) if step.values is None else [value_text(value) for value in step.values]
-    failed = step.tested is not None and step.tested.status != "done"
     return {
         "number": window.number,
         "train": span(window.train_start, window.train_end),
         "test": span(window.test_start, window.test_end),
         "values": values,
         "before": measure.text(step.train(measure.key)),
-        "after": step.tested.status if step.tested is not None and failed else measure.text(step.test(measure.key)),
+        "after": measure.text(step.test(measure.key)) if tested is None or tested.status == "done" else tested.status,
     }
 
 

@@ -23,7 +23,7 @@ Values = tuple[Value, ...]
 
 def sessions_between(start: date, end: date) -> Any:
     """Weekdays, both included."""
-    days = np.arange(np.datetime64(start, "D"), np.datetime64(end, "D") + 1)
+    days = np.arange(np.datetime64(start, "D"), np.datetime64(end, "D") + np.timedelta64(1, "D"))
     return days[np.is_busday(days)]
 
 

@@ -207,6 +207,7 @@ def test_the_headline_has_the_best_and_what_is_left_of_it():
 def test_another_objective_is_named():
     made = grid(objective="max_drawdown")
     assert lead(find(made))[0].startswith("Of 12 trials, the best by max drawdown has fast ")
+    assert re.findall(r"<dt>([^<]*)</dt>", render(find(made)))[:3] == ["Max drawdown", "Sharpe", "True Sharpe above 0"]
     made = grid(objective="risk.omega")
     assert " the best by risk.omega has fast " in lead(find(made))[0]
     assert measures(made)[0].title == "risk.omega"

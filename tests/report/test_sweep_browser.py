@@ -174,9 +174,8 @@ def test_a_walk_forward_is_drawn_window_by_window(show: Show) -> None:
 
 
 @pytest.mark.parametrize("make", [grid, lambda: walk(3), lambda: grid(FAST), lambda: grid(FAST, SLOW, WIDE)])
-@pytest.mark.parametrize("dark", [False, True])
-def test_nothing_stands_out_of_a_phone(show: Show, make: Callable[[], Sweep], dark: bool) -> None:
-    with show(make(), width=390, height=844, dark=dark) as page:
+def test_nothing_stands_out_of_a_phone(show: Show, make: Callable[[], Sweep]) -> None:
+    with show(make(), width=390, height=844) as page:
         seen = page.run("probe.overflow")
         assert seen["width"] <= 390, seen["out"]
         assert all(chart["width"] <= chart["room"] for chart in page.run(DRAWN).values())
