@@ -23,6 +23,10 @@ from framework.sweep.setup import PanelRef, Setup, Task
 _OF_RUN = ("data_source", "interval", "calendar", "adjust", "quality", "database")
 _OF_PORTFOLIO = ("tickers", "currency")
 
+_NOT_KEPT = (
+    "bars could not be kept in a file (cache.gigabytes), so that every process read them from the database itself"
+)
+
 
 @dataclass(frozen=True)
 class Key:
@@ -110,6 +114,8 @@ class Needs:
                         smallest_bytes=0,
                     )
                     self.notes |= dict.fromkeys(need.loaded.notes)
+                    if need.loaded.file is None:
+                        self.notes[_NOT_KEPT] = None
 
             run_threads({"panels": read})
 
@@ -124,7 +130,7 @@ class Needs:
         for key in self._trials[trial]:
             need = self._panels[key]
             loaded = _loaded(need)
-            refs.append(PanelRef(key.portfolio_id, str(loaded.file), loaded.fingerprint(), need.warmup_bars))
+            refs.append(PanelRef(key.portfolio_id, str(loaded.file or ""), loaded.fingerprint(), need.warmup_bars))
         return Task(trial, tuple(refs), keeps_returns=trial.part == "test")
 
     def tasks(self, trials: Iterable[Trial]) -> list[Task]:

@@ -79,7 +79,7 @@ class PanelRef:
 
     Attributes:
         portfolio_id: whose.
-        file: to map.
+        file: to map; empty: there is none.
         fingerprint: of the bars in it.
         warmup_bars: rows before the start that the file has, at most.
     """

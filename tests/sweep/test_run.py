@@ -147,6 +147,14 @@ def test_bars_come_from_the_database_where_the_file_is_gone(workspace: Path) -> 
         run_task(other, changed)
 
 
+def test_without_a_cache_every_process_reads_the_bars(sweep: Run, workspace: Path) -> None:
+    kept = sweep(f"{FAST}=3,5,8")
+    read = sweep(f"{FAST}=3,5,8", set_=("cache.gigabytes=0",), out=Path("other"))
+    assert figures(read) == figures(kept)
+    assert "every process read them from the database itself" in " ".join(read.notes)
+    assert "every process" not in " ".join(kept.notes)
+
+
 def test_walking_forward_tests_what_was_best_before(sweep: Run) -> None:
     found = sweep(f"{FAST}=3,8", f"{SLOW}=20,50", set_=("start=2006-01-03",), train="2y", test="1y")
     assert [str(window.test_start) for window in found.windows] == ["2008-01-03", "2009-01-03"]
