@@ -95,19 +95,21 @@ def _write_all(found: Findings, folder: Path) -> None:
 def results(sweep: Sweep) -> list[Column]:
     """``results.csv``: the trials in the order of the plan.
 
-    What they are of, a column for each axis, how they ended, then every figure that any of them has: first those that
-    reports show. Cells of figures are empty where a trial has none.
+    What they are of, a column for each axis, how they ended, then those figures that reports show, and every other that
+    any of them has. Cells of figures are empty where a trial has none.
     """
     trials = [each.trial for each in sweep.outcomes]
-    known = dict.fromkeys(key for each in sweep.outcomes for key in each.figures if key not in _TIMES)
-    keys = [*(each.key for each in MEASURES if each.key in known), *known]
+    figures = [each.figures for each in sweep.outcomes]
+    listed = [each.key for each in MEASURES if any(each.key in own for own in figures)]
+    others = (key for own in figures for key, value in own.items() if value is not None and key not in _TIMES)
+    keys = dict.fromkeys((*listed, *others))
     return [
         Column("part", _texts([trial.part for trial in trials]), text),
         Column("window", _floats([trial.window for trial in trials]), quantity),
         *_axis_columns(sweep, [trial.values for trial in trials]),
         Column("status", _texts([each.status for each in sweep.outcomes]), text),
         Column("reason", _texts([each.reason for each in sweep.outcomes]), text),
-        *(Column(key, _floats([o.figures.get(key) for o in sweep.outcomes]), quantity) for key in dict.fromkeys(keys)),
+        *(Column(key, _floats([own.get(key) for own in figures]), quantity) for key in keys),
     ]
 
 

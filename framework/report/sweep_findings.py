@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,8 @@ from framework.report import metrics
 from framework.report.words import span
 
 SHARPE = "sharpe"
+
+_NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -157,11 +160,11 @@ class OutOfSample:
 
 @dataclass(frozen=True)
 class Lost:
-    """Trials that have no figures for the same reason.
+    """Trials that have no figures for reasons that are the same but for the numbers in them.
 
     Attributes:
         status: ``refused`` or ``failed``.
-        reason: in words.
+        reason: of the first of them, in words.
         count: how many.
         values: of the first of them.
     """
@@ -307,6 +310,6 @@ def _lost(outcomes: Sequence[Outcome]) -> tuple[Lost, ...]:
     found: dict[tuple[Status, str], list[Outcome]] = {}
     for each in outcomes:
         if each.status != "done":
-            found.setdefault((each.status, each.reason), []).append(each)
-    lost = [Lost(status, reason, len(those), those[0].trial.values) for (status, reason), those in found.items()]
+            found.setdefault((each.status, _NUMBER.sub("", each.reason)), []).append(each)
+    lost = [Lost(status, own[0].reason, len(own), own[0].trial.values) for (status, _), own in found.items()]
     return tuple(sorted(lost, key=lambda each: -each.count))

@@ -185,6 +185,21 @@ def test_reasons_are_counted_the_most_frequent_first():
     assert (found.count("done"), found.count("refused"), found.count("failed")) == (12, 2, 1)
 
 
+def test_reasons_that_differ_by_their_numbers_are_one():
+    reasons = {
+        (40, 40): "fast was 40, slow 40",
+        (50.5, 40): "fast was 50.5, slow 40",
+        (1, 2): "no slow",
+        (1, 3): "no fast",
+    }
+    found = find(sweep([lost(values, "refused", reason) for values, reason in reasons.items()]))
+    assert [(each.count, each.reason) for each in found.lost] == [
+        (2, "fast was 40, slow 40"),
+        (1, "no slow"),
+        (1, "no fast"),
+    ]
+
+
 # --- words ---------------------------------------------------------------------------------------------------------
 
 
@@ -291,6 +306,9 @@ def test_a_sweep_leaves_its_trials_its_page_and_its_summary(tmp_path):
 
 def test_results_have_a_row_for_each_trial(tmp_path):
     made = with_lost(grid())
+    # A figure that no trial has is a column where reports show it, and not where they do not.
+    for each in made.outcomes:
+        each.figures.update({"lots": None, "calmar": None} if each.figures else {})
     write_sweep(made, tmp_path)
     found = rows(tmp_path / "results.csv")
     columns = [
@@ -304,7 +322,8 @@ def test_results_have_a_row_for_each_trial(tmp_path):
         "cagr",
     ]
     assert list(found[0])[: len(columns)] == columns
-    assert not {"engine_seconds", "seconds"} & found[0].keys()
+    assert not {"engine_seconds", "seconds", "lots"} & found[0].keys()
+    assert "calmar" in found[0]
     for row, each in zip(found, made.outcomes, strict=True):
         assert (row["part"], row["window"], row["status"], row["reason"]) == ("whole", "", each.status, each.reason)
         assert (row["strategy.params.fast"], row["strategy.params.slow"]) == tuple(map(str, each.trial.values))

@@ -106,6 +106,18 @@ def test_another_figure_is_shown_everywhere(two: Page) -> None:
     assert two.run(MAP) == before
 
 
+def test_what_is_expected_without_skill_leaves_the_trials_their_room(two: Page, show: Show) -> None:
+    seen = """() => { const { shapes, xaxis } = document.querySelector("[data-chart=spread]").layout;
+      return [shapes.at(-1).name, xaxis.range[0] < shapes.at(-1).x0 && shapes.at(-1).x0 < xaxis.range[1]]; }"""
+    luck = find(grid()).main.luck
+    assert luck is not None
+    assert two.run(seen) == [f"Expected of the best without skill: {luck.expected:.2f}", True]
+    with show(grid(mean=lambda values: 1e-3)) as page:
+        name, is_drawn = page.run(seen)
+        assert name.endswith(" (off the chart)")
+        assert not is_drawn
+
+
 def test_two_axes_change_places(two: Page) -> None:
     before = two.run(MAP)
     two.run(CHOOSE, "across", "1")

@@ -120,12 +120,16 @@
       Object.assign(result.xaxis, { tickformat: figure().format, showspikes: false, nticks: 9, zeroline: true, zerolinecolor: colour.quiet });
       result.shapes = [];
       if (best != null && own[best] != null) result.shapes.push(upright(own[best], "The best", colour.gain, "solid"));
-      if (figure().sharpe && expected != null) result.shapes.push(upright(expected, "Expected of the best without skill", colour.third, "dash"));
-      // What is expected may lie beyond all that there is.
-      if (bars.length) {
-        const [low, high] = ends([...known(own), ...result.shapes.map((shape) => shape.x0)]);
-        result.xaxis.range = [low - bars[0].width, high + bars[0].width];
+      if (!bars.length) return [traces, result];
+      let [low, high] = ends(known(own));
+      if (figure().sharpe && expected != null) {
+        // Too far from all trials it would leave them no room: then it is named only.
+        const far = expected < low - (high - low) || expected > high + (high - low);
+        const name = `Expected of the best without skill: ${expected.toFixed(2)}${far ? " (off the chart)" : ""}`;
+        result.shapes.push(upright(expected, name, colour.third, "dash"));
+        if (!far) [low, high] = ends([low, high, expected]);
       }
+      result.xaxis.range = [low - bars[0].width, high + bars[0].width];
       return [traces, result];
     },
     steps(colour) {
