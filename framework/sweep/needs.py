@@ -70,7 +70,7 @@ class Needs:
         try:
             plan = Plan(self.setup.loaded(trial), self.plugins, self._like)
         except ConfigError as error:
-            return Outcome(trial, "refused", str(error))
+            return Outcome(trial, "refused", self.setup.told(error))
         self._like = plan
         self._trials[trial] = [
             self._add(plan, portfolio, trial.start, trial.end) for portfolio in plan.config.portfolios

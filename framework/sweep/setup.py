@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from framework.config.load import ConfigText, LoadedConfig
-from framework.errors import PluginError
+from framework.errors import ConfigError, PluginError
 from framework.model.sweep import Axis, Trial
 from framework.plugin_manager import PluginManager
 from framework.sweep.axes import overrides_of
@@ -42,6 +42,10 @@ class Setup:
         """
         dates = [f"start={trial.start}", f"end={trial.end}"]
         return _read(self).loaded([*dates, *overrides_of(self.axes, trial.values)])
+
+    def told(self, error: ConfigError) -> str:
+        """Why a trial is refused; the config by its name, as its folder is nobody's business."""
+        return str(error).replace(self.path, Path(self.path).name)
 
     def check(self, manager: PluginManager, version: str) -> None:
         """Refuse other code than that of the program that began the sweep: its results would not be comparable.

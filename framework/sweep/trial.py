@@ -53,7 +53,7 @@ class Worker:
         try:
             loaded = self._setup.loaded(task.trial)
         except ConfigError as error:
-            return Outcome(task.trial, "refused", str(error))
+            return Outcome(task.trial, "refused", self._setup.told(error))
         if self._plugins is None:
             plugins = load_plugins(loaded)
             self._setup.check(plugins, __version__)
@@ -61,7 +61,7 @@ class Worker:
         try:
             plan = self._like = Plan(loaded, self._plugins, self._like)
         except ConfigError as error:
-            return Outcome(task.trial, "refused", str(error))
+            return Outcome(task.trial, "refused", self._setup.told(error))
         panels = {ref.portfolio_id: self._panel(ref, plan) for ref in task.panels}
 
         def read(portfolio: Portfolio) -> LoadedPanel:

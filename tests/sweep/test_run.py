@@ -39,6 +39,7 @@ def test_each_trial_is_the_run_that_engine_run_makes(sweep: Run) -> None:
     assert [each.trial.values for each in found.outcomes] == [(3, 10), (3, 60), (3, 200), (15, 10), (15, 60), (15, 200)]
     refused = found.outcomes[3]
     assert refused.status == "refused"
+    assert refused.reason.startswith("c.yaml:")
     assert "portfolios.0.strategy" in refused.reason
     for outcome in found.outcomes:
         if outcome is not refused:
