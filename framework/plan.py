@@ -21,6 +21,7 @@ from framework.data.flow_dates import DatedFlow, dated
 from framework.data.moments import Due, moments
 from framework.engine.account import Terms
 from framework.engine.backtest import declared_memory
+from framework.engine.kernel import require_numba
 from framework.engine.simulator import Simulation
 from framework.errors import AllocationError, ConfigError
 from framework.model.master import MASTER
@@ -70,6 +71,9 @@ class Plan:
 
         config = loaded.config
         self.loaded, self.config, self.manager = loaded, config, manager
+        if config.engine.fast:
+            with _at(loaded, "engine", "fast"):
+                require_numba()
         self.start, self.end = _dates(loaded)
         with _at(loaded, "calendar"):
             check_calendar(config.calendar)
@@ -338,6 +342,7 @@ class Plan:
             risk=risk,
             rates=data.rates,
             currencies=data.currencies,
+            is_fast=self.config.engine.fast,
         )
 
 

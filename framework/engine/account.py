@@ -21,6 +21,7 @@ from framework.trading.trim import trim
 #: Cells (bars × tickers) valued at once.
 _VALUE_CELLS = 1 << 17
 _sum = np.add.reduce
+_NO_CHARGES = (0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,10 @@ class Account:
         self.limit = np.inf
         self._charged = terms.costs.commission is not None
         self._impact = terms.costs.slippage is not None and terms.costs.slippage.uses_quantity
+        #: What fills cost, where that is a line: see :meth:`CommissionModel.linear`; None: it is not known beforehand.
+        self.charges = None if self._impact else _NO_CHARGES
+        if self._charged and not self._impact:
+            self.charges = terms.costs.commission.linear()  # type: ignore[union-attr]
 
     def value_to(self, bar: int) -> float:
         """Equity at the close of ``bar`` with what is held now, in micros; the rows before it get theirs in time."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framework.data.slots import Schedule
+from framework.engine import kernel
 from framework.engine.account import Account, Terms
 from framework.engine.agenda import Agenda, Interruptions
 from framework.engine.bar_step import BarStep
@@ -66,6 +67,7 @@ class Simulation:
         rates: to ``currency``, of the panel's rows; None: all tickers are in it. With any, as above.
         currencies: of each ticker, where there are ``rates``.
         interruptions: flows of capital, and allocations.
+        is_fast: the compiled loop is used where it can be.
     """
 
     portfolio_id: str
@@ -84,6 +86,7 @@ class Simulation:
     rates: Rates | None = None
     currencies: tuple[str, ...] = ()
     interruptions: Interruptions = field(default_factory=Interruptions)
+    is_fast: bool = False
 
 
 def simulate(job: Simulation, progress: Progress | None = None) -> PortfolioResult:
@@ -189,6 +192,9 @@ def _run_chunk(
     edges = np.concatenate(([0], np.flatnonzero(np.diff(rows)) + 1, [len(rows)]))
     all_clean = bool(cells.clean.all())
     is_undisturbed = not book.waiting and agenda.row >= stop and account.limit == np.inf
+    if job.is_fast and is_undisturbed and account.charges is not None:
+        kernel.run_bars(account, book, cells, rows[edges[:-1]], edges, _one_bar)
+        return
     if all_clean and is_undisturbed and _is_scalar(FEW_TICKERS - 1, len(job.panel.tickers)):
         rebalance_few(account, rows, edges, cells.as_lists())
         return

@@ -40,6 +40,13 @@ class CommissionModel(Plugin):
         """
         raise NotImplementedError(f"{type(self).__name__} must define fees(quantity, price, notional)")
 
+    def linear(self) -> tuple[float, float, float, float] | None:
+        """The same as four numbers, where fees are ``max(notional × a + quantity × b + c, d)``; None: they are not.
+
+        Only with these can a compiled simulation go without asking for every fill.
+        """
+        return None
+
 
 class SlippageModel(Plugin):
     """How far from the arrival price an order trades."""

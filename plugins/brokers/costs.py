@@ -22,6 +22,10 @@ class Percent(CommissionModel):
         fees = notional * self.rate
         return larger(fees, self.minimum) if self.minimum else fees
 
+    def linear(self) -> tuple[float, float, float, float]:
+        """Of the notional alone."""
+        return self.rate, 0.0, 0.0, self.minimum
+
 
 class PerShare(CommissionModel):
     """An amount per share, at least ``minimum`` per order."""
@@ -34,6 +38,10 @@ class PerShare(CommissionModel):
         fees = quantity * self.amount
         return larger(fees, self.minimum) if self.minimum else fees
 
+    def linear(self) -> tuple[float, float, float, float]:
+        """Of the quantity alone."""
+        return 0.0, self.amount, 0.0, self.minimum
+
 
 class PerOrder(CommissionModel):
     """The same amount for every order."""
@@ -43,6 +51,10 @@ class PerOrder(CommissionModel):
     def fees(self, quantity: Number, price: Number, notional: Number) -> Number | float:
         """The amount, whatever is traded."""
         return self.amount
+
+    def linear(self) -> tuple[float, float, float, float]:
+        """The constant alone."""
+        return 0.0, 0.0, self.amount, 0.0
 
 
 class Tiered(CommissionModel):
