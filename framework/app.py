@@ -244,9 +244,9 @@ def _checked_portfolio(plan: Plan, database: Database, portfolio: Portfolio) -> 
     job = plan.job(portfolio, data, plan.strategy(portfolio), portfolio.strategy.name, portfolio.schedule)
     if not job.terms.opening_cash:  # an allocation opens it: without money it could not decide much
         job = replace(job, terms=replace(job.terms, opening_cash=NOMINAL_CASH))
-    cuts = check_lookahead(job, lambda: plan.strategy(portfolio))
+    looked = check_lookahead(job, lambda: plan.strategy(portfolio))
     bars = len(data.panel) - data.first
     return None, (
         f"{bars} bars of {len(portfolio.tickers)} tickers and {data.first} before start; "
-        f"no lookahead in {portfolio.strategy.name} (future cut off and changed at {cuts} bars)"
+        f"no lookahead in {portfolio.strategy.name} ({looked.describe()})"
     )
