@@ -60,9 +60,14 @@ def ensured(plan: Plan, database: Database, progress: Progress) -> LoadReport:
 
 
 def panel_of(
-    plan: Plan, pool: Pool, portfolio: Portfolio, start: date | None = None, end: date | None = None
+    plan: Plan,
+    pool: Pool,
+    portfolio: Portfolio,
+    start: date | None = None,
+    end: date | None = None,
+    warmup_bars: int | None = None,
 ) -> LoadedPanel:
-    """The bars of a portfolio, from the database, adjusted, with its warm-up; of the plan's dates or of others."""
+    """The bars of a portfolio, from the database, adjusted; of the plan's dates and with its warm-up, or of others."""
     from framework.data.panels import panel_for
 
     config = plan.config
@@ -75,7 +80,7 @@ def panel_of(
         config.adjust,
         start or plan.start,
         end or plan.end,
-        plan.warmup_bars(portfolio),
+        plan.warmup_bars(portfolio) if warmup_bars is None else warmup_bars,
         run_tickers=plan.tickers,
         conversion=plan.currencies.of(portfolio.id),
     )
