@@ -29,6 +29,12 @@ SPREAD, DECIDED, HOLES = 12, 8, (3, 2)
 #: A check looks at no more than this many of the newest cells (bars × tickers).
 MOST_CELLS = 2_000_000
 
+#: Why a second run may decide otherwise.
+_LEFT = (
+    "what an earlier run left in its module or on its class; keep nothing there that depends on the bars, and in "
+    "ctx.state what must be remembered from bar to bar"
+)
+
 Ints = NDArray[np.int64]
 #: Makes another future of a simulation.
 Future = Callable[[Simulation], Simulation]
@@ -173,7 +179,14 @@ class _Trial:
         self.whole = self._run(self._job)
         self._on_first(row, self._job)
         last = len(self._job.panel)
-        found = self._differs(self._run(self._job, is_clean=False), last)
+        try:
+            again = self._run(self._job, is_clean=False)
+        except Exception as error:  # noqa: BLE001  # foreign code may raise anything
+            return StrategyError(
+                f"{self._who} runs on all {last} bars, but fails on them right after a run on the first {row + 1}: "
+                f"{self._told(error)}. It depends on {_LEFT}"
+            )
+        found = self._differs(again, last)
         if found is None:
             return None
         by_chance = self._differs(self._run(self._job), last)
@@ -183,11 +196,7 @@ class _Trial:
                 "random numbers without a seed of their own, the time of day, or something outside of the engine; seed "
                 "random numbers by the bar's date",
             )
-        return self._not_twice(
-            found,
-            "what an earlier run left in its module or on its class; keep nothing there that depends on the bars, and "
-            "what must be remembered from bar to bar in ctx.state",
-        )
+        return self._not_twice(found, _LEFT)
 
     def _not_twice(self, found: Difference, why: str) -> StrategyError:
         return StrategyError(
@@ -219,7 +228,7 @@ class _Trial:
         except LookaheadError:
             raise
         except Exception as error:  # noqa: BLE001  # no strategy must cope with bars that never were
-            self.failed.append(_told(error))
+            self.failed.append(self._told(error))
 
     def _on_first(self, row: int, job: Simulation) -> Decisions:
         try:
@@ -227,7 +236,7 @@ class _Trial:
         except Exception as error:
             raise StrategyError(
                 f"{self._who} runs on all {len(job.panel)} bars but fails on the first {row + 1} of them, which is "
-                f"what it would have had then: {_told(error)}"
+                f"what it would have had then: {self._told(error)}"
             ) from error
 
     def _on_future(self, row: int, future: Future, job: Simulation) -> Decisions:
@@ -240,11 +249,19 @@ class _Trial:
 
     def _is_confirmed(self, row: int, run: Callable[[Simulation], Decisions]) -> bool:
         """Whether there is a difference still when all prices are shaken a little: then it was no rounding."""
-        if self._shaken is None:
-            job = shaken(self._job)
-            self._shaken = job, self._run(job)
-        job, whole = self._shaken
-        return whole.first_difference(run(job), job.first, row) is not None
+        try:
+            if self._shaken is None:
+                job = shaken(self._job)
+                self._shaken = job, self._run(job)
+            job, whole = self._shaken
+            return whole.first_difference(run(job), job.first, row) is not None
+        except Exception:  # noqa: BLE001  # prices as these it does not take: the difference stands as it is
+            return True
+
+    def _told(self, error: Exception) -> str:
+        if isinstance(error, EngineError):
+            return str(error).removeprefix(f"{self._who} ")
+        return f"{type(error).__name__}: {error}"
 
     def _place(self, found: Difference) -> str:
         return f"for {self._job.panel.tickers[found.column]} at bar {self._bar(found.row)}"
@@ -258,7 +275,3 @@ class _Trial:
             f"{self._bar(row)} are {how}. A decision may use bars up to its own only: look for a negative shift, a "
             "fill backwards, or a mean, scale or fit over all bars"
         )
-
-
-def _told(error: Exception) -> str:
-    return str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"

@@ -135,7 +135,7 @@ def test_what_remembers_all_history_has_no_window(case):
     found = compared(case, AllTimeHigh, 21)
     assert found.differing > 10
     assert (found.enough, found.longest) == (None, 161)
-    assert "No `lookback` up to 160 is enough: it depends on all history" in found.describe()
+    assert "No `lookback` up to 160 is enough, and there is too little history to try longer ones;" in found.describe()
 
 
 def test_what_is_kept_on_the_object_is_gone_on_a_window(case):

@@ -281,6 +281,34 @@ class VolumeOfTomorrow(Strategy):
         return hold(volume.shift(-1) > 1.8 * volume)
 
 
+class LeavesBeforeACrash(Strategy):
+    """Would be out on the eve of a fall by a third; here none falls so far, and it looks as if it only held."""
+
+    def weights(self, panel):
+        close = panel.to_pandas("close")
+        return hold(~(close.shift(-1) < 0.67 * close))
+
+
+class LeavesBeforeTheDelisting(Strategy):
+    """Would sell AAA if it were to end while others go on; here it does not end."""
+
+    def weights(self, panel):
+        missing = np.isnan(panel.close)
+        ends = np.zeros(len(panel), dtype=bool)
+        ends[:-5] = missing[5:, 0] & ~missing[5:].all(axis=1)
+        weights = np.full(panel.close.shape, 0.2)
+        weights[ends, 0] = 0.0
+        return weights
+
+
+class VolumeThatNeverWas(Strategy):
+    """Looks for ten times the volume tomorrow; here there is never so much."""
+
+    def weights(self, panel):
+        volume = panel.to_pandas("volume")
+        return hold(volume.shift(-1) > 10 * volume)
+
+
 class TinyTilt(Strategy):
     """Leans by a millionth towards what rises next."""
 
