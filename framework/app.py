@@ -248,7 +248,7 @@ def _checked_portfolio(plan: Plan, database: Database, portfolio: Portfolio) -> 
     dates = _newest_dates(plan, database, portfolio)
     # Of what trades, history is all there is for some windows; of a backtest, what the backtest has.
     warmup = None if plan.config.mode == "backtest" else _WINDOWS_OF_HISTORY * (plan.warmup_bars(portfolio) + 1)
-    data = panel_of(plan, database.pool, portfolio, *dates, warmup)
+    data = panel_of(plan, database.pool, portfolio, *dates, warmup_bars=warmup)
     job = plan.job(portfolio, data, plan.strategy(portfolio), portfolio.strategy.name, portfolio.schedule)
     if not job.terms.opening_cash:  # an allocation opens it: without money it could not decide much
         job = replace(job, terms=replace(job.terms, opening_cash=NOMINAL_CASH))

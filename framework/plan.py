@@ -54,9 +54,18 @@ _LONGEST_NAME = 60
 
 
 class Plan:
-    """The plugins of a config, made and checked: strategies, risk rules, data source, costs, allocator."""
+    """The plugins of a config, made and checked: strategies, risk rules, data source, costs, allocator.
 
-    def __init__(self, loaded: LoadedConfig, manager: PluginManager) -> None:
+    Args:
+        loaded: the config.
+        manager: of the plugins.
+        like: another plan, whose data source is shared where the config has the same.
+
+    Raises:
+        ConfigError: a plugin or a parameter is not there, or does not fit.
+    """
+
+    def __init__(self, loaded: LoadedConfig, manager: PluginManager, like: Plan | None = None) -> None:
         from framework.data.currencies import Currencies
 
         config = loaded.config
@@ -64,8 +73,11 @@ class Plan:
         self.start, self.end = _dates(loaded)
         with _at(loaded, "calendar"):
             check_calendar(config.calendar)
-        self.source: DataSource = self._make("data source", config.data_source, ("data_source",))
-        self.source.bind(loaded.path.parent, config.quality)
+        if like is not None and (like.config.data_source, like.config.quality) == (config.data_source, config.quality):
+            self.source: DataSource = like.source
+        else:
+            self.source = self._make("data source", config.data_source, ("data_source",))
+            self.source.bind(loaded.path.parent, config.quality)
         self.broker: Broker = self._make("broker", config.broker, ("broker",))
         self.costs: Costs = self.broker.costs()
         #: Of the config as resolved; decisions keep it.

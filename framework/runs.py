@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -34,7 +35,11 @@ if TYPE_CHECKING:
 Progress = Callable[[str, float, float], None]
 #: Called with a line for the user.
 Announce = Callable[[str], None]
+#: Gives the bars of a portfolio.
+ReadPanel = Callable[[Portfolio], "LoadedPanel"]
 
+#: Where panels are kept, in the workspace.
+PANELS = Path(".engine") / "panels"
 #: What a portfolio that begins with nothing is given where only its decisions, or its returns, are of use.
 NOMINAL_CASH = 1e6
 
@@ -65,13 +70,27 @@ def panel_of(
     portfolio: Portfolio,
     start: date | None = None,
     end: date | None = None,
+    *,
     warmup_bars: int | None = None,
+    smallest_bytes: int | None = None,
 ) -> LoadedPanel:
-    """The bars of a portfolio, from the database, adjusted; of the plan's dates and with its warm-up, or of others."""
-    from framework.data.panels import panel_for
+    """The bars of a portfolio, from the database or a kept file, adjusted, with its warm-up.
+
+    Args:
+        plan: whose config says which bars.
+        pool: of the database.
+        portfolio: of the plan.
+        start, end: exchange dates; by default the plan's.
+        warmup_bars: rows before ``start``; by default what the portfolio needs.
+        smallest_bytes: of a panel that is kept; by default the cache's.
+    """
+    from framework.data.panel_cache import PanelCache
 
     config = plan.config
-    return panel_for(
+    cache = PanelCache(Path.cwd() / PANELS, int(config.cache.gigabytes * 1e9))
+    if smallest_bytes is not None:
+        cache = replace(cache, smallest_bytes=smallest_bytes)
+    return cache.panel_for(
         pool,
         plan.source,
         portfolio.tickers,
@@ -107,21 +126,49 @@ def run_config(plan: Plan, database: Database, progress: Progress, announce: Ann
     """
     began = time.perf_counter()
     loaded = ensured(plan, database, progress)
-    meeting = _meeting(plan)
-    tasks = {
-        f"portfolio-{portfolio.id}": _task(plan, database, portfolio, meeting, progress)
-        for portfolio in plan.config.portfolios
-    }
-    done = run_threads(tasks)
+    done, meeting = _simulated(plan, lambda portfolio: panel_of(plan, database.pool, portfolio), progress)
     master = None if meeting is None else meeting.result()
     if plan.config.mode == "replay":
         _replay(plan, database, done, master, progress, announce, keep)
     for line in loaded.suspicions():  # of what was read just now: a later run does not know of them
         announce(f"Note: {line}")
-    notes = dict.fromkeys([*loaded.notes(), *(note for each in done for note in each.notes)])
-    notes |= dict.fromkeys(() if meeting is None else meeting.notes())
-    for note in notes:
+    seconds = max(each.ready_at for each in done) - began
+    result = _result(plan, done, meeting, master, loaded.notes(), seconds)
+    for note in result.notes:
         announce(f"Note: {note}")
+    return result
+
+
+def run_panels(plan: Plan, read: ReadPanel) -> RunResult:
+    """Backtest every portfolio, on a thread of its own, on bars that are there already; nothing is loaded.
+
+    Raises:
+        EngineError: see :mod:`framework.errors`.
+    """
+    done, meeting = _simulated(plan, read, lambda stage, done, total: None)
+    return _result(plan, done, meeting, None if meeting is None else meeting.result(), (), 0.0)
+
+
+def _simulated(plan: Plan, read: ReadPanel, progress: Progress) -> tuple[list[_Simulated], Meeting | None]:
+    meeting = _meeting(plan)
+    tasks = {
+        f"portfolio-{portfolio.id}": _task(plan, read, portfolio, meeting, progress)
+        for portfolio in plan.config.portfolios
+    }
+    return run_threads(tasks), meeting
+
+
+def _result(
+    plan: Plan,
+    done: Sequence[_Simulated],
+    meeting: Meeting | None,
+    master: MasterResult | None,
+    loading: Iterable[str],
+    load_seconds: float,
+) -> RunResult:
+    """What a run has come to; ``loading``: notes of the load."""
+    notes = dict.fromkeys([*loading, *(note for each in done for note in each.notes)])
+    notes |= dict.fromkeys(() if meeting is None else meeting.notes())
     return RunResult(
         name=plan.config.name,
         portfolios=tuple(each.result for each in done),
@@ -133,7 +180,7 @@ def run_config(plan: Plan, database: Database, progress: Progress, announce: Ann
         versions=versions(),
         fingerprint=hashlib.sha256(" ".join(each.fingerprint for each in done).encode()).hexdigest()[:32],
         notes=tuple(notes),
-        load_seconds=max(each.ready_at for each in done) - began,
+        load_seconds=load_seconds,
         master=master,
     )
 
@@ -152,7 +199,7 @@ def _meeting(plan: Plan) -> Meeting | None:
 
 
 def _task(
-    plan: Plan, database: Database, portfolio: Portfolio, meeting: Meeting | None, progress: Progress
+    plan: Plan, read: ReadPanel, portfolio: Portfolio, meeting: Meeting | None, progress: Progress
 ) -> Callable[[Callable[[], None]], _Simulated]:
     """What the portfolio's thread does."""
 
@@ -168,7 +215,7 @@ def _task(
 
     def simulated(checkpoint: Callable[[], None]) -> _Simulated:
         began = time.perf_counter()
-        data = panel_of(plan, database.pool, portfolio)
+        data = read(portfolio)
         ready_at = time.perf_counter()
 
         def told(done: int, total: int) -> None:

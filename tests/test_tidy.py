@@ -21,7 +21,7 @@ LEVEL = {
     "errors": 0, "model": 1, "config": 2, "hookspecs": 2, "trading": 3, "db": 3, "data": 4, "books": 4,
     "plugin_loading": 5, "plugin_manager": 5, "engine": 6, "report": 6, "plan": 7, "live_news": 7,
     "runs": 8, "live_books": 8, "ingest_run": 8, "live_run": 9, "data_run": 9, "report_run": 9, "allocate_run": 9,
-    "app": 10, "testing": 10, "cli": 11, "__main__": 12,
+    "app": 10, "testing": 10, "sweep": 11, "cli": 12, "__main__": 13,
 }  # fmt: skip
 
 #: Who alone may import a library.

@@ -11,7 +11,7 @@ import typer
 from framework.errors import UsageError
 
 _CONFIGS = ("demo.yaml", "multi_portfolio.yaml", "paper.yaml")
-_GITIGNORE = "# what engine makes: the embedded database, reports\n.engine/\nruns/\n__pycache__/\n"
+_GITIGNORE = "# what engine makes: the embedded database, reports\n.engine/\nruns/\nsweeps/\n__pycache__/\n"
 
 
 def init(

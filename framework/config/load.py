@@ -198,39 +198,75 @@ class LoadedConfig:
         return tuple(dict.fromkeys(folder.resolve() for folder in folders))
 
 
-def load(path: str | Path, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> LoadedConfig:
+def load(
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    text: str | None = None,
+) -> LoadedConfig:
     """Read, fill in and check a run config.
 
     Args:
         path: the YAML file.
         overrides: ``key.path=value`` texts, applied in order.
         environment: what ``${NAME}`` reads; the process's own by default.
+        text: what the file held when it was read before; by default it is read.
 
     Raises:
         ConfigError: the file cannot be read or is wrong: a line per mistake (the first ten), each with
             file, line, key path, value, what is allowed, and the nearest name.
         NotBuiltYet: it asks for documented parts that this version does not have.
     """
-    path = Path(path)
-    environment = os.environ if environment is None else environment
-    tree = Tree(str(path))
-    _fail(_read_file(path, tree, environment))
-    for text in overrides:
-        _fail(_override(tree, text, environment))
-    _database_url(tree, environment)
-    try:
-        config = RunConfig.model_validate(tree.data)
-    except ValidationError as error:
-        _fail(explain(error, tree))
-        raise
-    if rules.is_built(config.mode):  # what another mode would want of the rest is no help yet
-        _fail([line(tree, keys, text) for keys, text in rules.problems(config)])
-    missing = [line(tree, keys, f"{text} — not in this version yet") for keys, text in rules.unbuilt(config)]
-    if missing:
-        raise NotBuiltYet("\n".join(missing))
-    resolved = tree.show((), config.model_dump(mode="json"))
-    _log.debug("config %s read", path)
-    return LoadedConfig(config, path, resolved, tree)
+    return ConfigText(path, overrides, environment, text).loaded()
+
+
+class ConfigText:
+    """A run config whose text has been read once, to be filled in and checked with one set of values or many.
+
+    Args:
+        path, overrides, environment, text: as for :func:`load`.
+
+    Raises:
+        ConfigError: the text cannot be read, or an override has no place in it.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        overrides: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        text: str | None = None,
+    ) -> None:
+        self._path = Path(path)
+        self._environment = os.environ if environment is None else environment
+        self._tree = Tree(str(path))
+        _fail(_read_file(read_text(self._path) if text is None else text, self._tree, self._environment))
+        for each in overrides:
+            _fail(_override(self._tree, each, self._environment))
+
+    def loaded(self, overrides: Sequence[str] = ()) -> LoadedConfig:
+        """The config with further overrides, applied in order.
+
+        Raises:
+            ConfigError, NotBuiltYet: see :func:`load`.
+        """
+        tree = self._tree.copy()
+        for each in overrides:
+            _fail(_override(tree, each, self._environment))
+        _database_url(tree, self._environment)
+        try:
+            config = RunConfig.model_validate(tree.data)
+        except ValidationError as error:
+            _fail(explain(error, tree))
+            raise
+        if rules.is_built(config.mode):  # what another mode would want of the rest is no help yet
+            _fail([line(tree, keys, text) for keys, text in rules.problems(config)])
+        missing = [line(tree, keys, f"{text} — not in this version yet") for keys, text in rules.unbuilt(config)]
+        if missing:
+            raise NotBuiltYet("\n".join(missing))
+        resolved = tree.show((), config.model_dump(mode="json"))
+        _log.debug("config %s read", self._path)
+        return LoadedConfig(config, self._path, resolved, tree)
 
 
 def _fail(problems: list[str]) -> None:
@@ -239,23 +275,51 @@ def _fail(problems: list[str]) -> None:
         raise ConfigError("\n".join(problems[:_MAX_SHOWN] + more))
 
 
-def _read_file(path: Path, tree: Tree, environment: Mapping[str, str]) -> list[str]:
+def values_of(text: str, where: str) -> list[Any]:
+    """The plain values of a list as YAML writes it, without its brackets: ``5, 10, ema``.
+
+    Args:
+        text: of the list.
+        where: what errors begin with.
+
+    Raises:
+        ConfigError: it is no such list.
+    """
+    tree = Tree(where)
+    reader = _Reader(tree, {}, where)
+    try:
+        node = reader.compose(f"[{text}]")
+        values = [] if node is None else reader.value(node, ())
+    except _UnreadableError as stop:
+        raise ConfigError(stop.text) from None
+    _fail(reader.problems)
+    if not isinstance(values, list) or any(isinstance(value, (list, dict)) for value in values):
+        raise ConfigError(f"{where}: is not a list of plain values: {text!r}")
+    return values
+
+
+def _read_file(text: str, tree: Tree, environment: Mapping[str, str]) -> list[str]:
     reader = _Reader(tree, environment)
     try:
-        node = reader.compose(_text(path))
+        node = reader.compose(text)
         data = {} if node is None else reader.value(node, ())
     except _UnreadableError as stop:
         return [*reader.problems, stop.text]
     if not reader.problems and (not isinstance(data, dict) or not data):
         held = f"a {type(data).__name__}" if data else "nothing"
-        return [f"{path}: must be a mapping of keys such as `name:` and `mode:`; it holds {held}"]
+        return [f"{tree.file}: must be a mapping of keys such as `name:` and `mode:`; it holds {held}"]
     if isinstance(data, dict):
         tree.data.update(data)
     tree.spots.update(reader.spots)
     return reader.problems
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The text of a config.
+
+    Raises:
+        ConfigError: it cannot be read, or is no text.
+    """
     try:
         with path.open("rb") as file:
             raw = file.read(_MAX_BYTES + 1)

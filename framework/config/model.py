@@ -223,6 +223,13 @@ class ClockSection(Part):
     seconds_per_day: Annotated[Real, Field(ge=0)] = 0.3
 
 
+class CacheSection(Part):
+    """Panels that are kept as files in the workspace, so that a second run need not read them from the database."""
+
+    #: Of all files together; 0: nothing is kept.
+    gigabytes: Annotated[Real, Field(ge=0, le=1e6)] = 4.0
+
+
 class EngineSection(Part):
     """How the live engine behaves."""
 
@@ -267,6 +274,7 @@ class RunConfig(Part):
     #: Only in mode paper; absent: the real time.
     clock: ClockSection | None = None
     engine: EngineSection = EngineSection()
+    cache: CacheSection = CacheSection()
     #: What is done with bars that are wrong, by code: refuse, quarantine or warn.
     quality: Annotated[dict[str, Policy], BeforeValidator(_policies)] = Field(default_factory=dict)
     #: Folders of drop-in plugins, relative to the config's own folder.

@@ -56,6 +56,10 @@ class Tree:
     #: Secret text → what to show instead.
     hidden: dict[str, str] = field(default_factory=dict)
 
+    def copy(self) -> Tree:
+        """One that can be changed without changing this one."""
+        return Tree(self.file, _copied(self.data), dict(self.spots), dict(self.hidden))
+
     def locate(self, keys: Keys) -> str:
         """``file:line`` of the path, or of the nearest part above it that was written down."""
         for length in range(len(keys), -1, -1):
@@ -101,3 +105,9 @@ class Tree:
         if value is not None and is_secret(keys):
             return MASK
         return mask_url(value) if isinstance(value, str) else value
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value

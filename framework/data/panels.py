@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import numpy as np
 
@@ -40,6 +41,8 @@ class LoadedPanel:
         notes: what a reader of the results should know, a sentence each.
         rates: to the portfolio's currency, of the same rows; None: all tickers are in it.
         currencies: of each ticker, where there are ``rates``.
+        known_fingerprint: where it was taken before.
+        file: that the arrays are mapped from; None: they are in memory only.
     """
 
     panel: Panel
@@ -50,9 +53,34 @@ class LoadedPanel:
     notes: tuple[str, ...]
     rates: Rates | None = None
     currencies: tuple[str, ...] = ()
+    known_fingerprint: str = ""
+    file: Path | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the bars."""
+        return self.panel.nbytes + (0 if self.raw_close is self.panel.close else self.raw_close.nbytes)
+
+    def after_warmup(self, bars: int) -> LoadedPanel:
+        """The same with at most so many rows before ``first``, as views: what a smaller warm-up would have loaded."""
+        start, stop = max(self.first - bars, 0), len(self.panel)
+        if not start:
+            return self
+        panel = self.panel.rows(start, stop)
+        return replace(
+            self,
+            panel=panel,
+            timeline=self.timeline.rows(start, stop),
+            raw_close=panel.close if self.raw_close is self.panel.close else self.raw_close[start:],
+            first=self.first - start,
+            rates=None if self.rates is None else self.rates.rows(start, stop),
+            known_fingerprint="",
+        )
 
     def fingerprint(self) -> str:
         """A hash of the bars and rates that it runs on."""
+        if self.known_fingerprint:
+            return self.known_fingerprint
         bars = fingerprint(self.panel)
         if self.rates is None:
             return bars

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from framework.db.bulk import insert_rows
 from framework.db.pool import Pool
-from framework.db.queries import execute, fetch_all
+from framework.db.queries import Row, execute, fetch_all
 from framework.db.retry import retry
 from framework.db.types import Connection
 from framework.model.bars import CorporateAction
@@ -87,6 +87,15 @@ def read_versions(connection: Connection, source: str, interval: str, tickers: S
     """
     asked = {"source": source, "bar_interval": interval, "tickers": list(tickers)}
     return {row[0]: row[1] for row in fetch_all(connection, "read_versions", asked)}
+
+
+def series_state(connection: Connection, source: str, interval: str, tickers: Sequence[str]) -> tuple[Row, ...]:
+    """What tells the bars of some tickers from what they were: the same rows come only while nothing has changed.
+
+    Unlike the versions of :func:`read_versions` they tell other databases apart, and a restored backup.
+    """
+    asked = {"source": source, "bar_interval": interval, "tickers": list(tickers)}
+    return tuple(fetch_all(connection, "series_state", asked))
 
 
 def read_corporate_actions(connection: Connection, source: str, tickers: Sequence[str]) -> tuple[CorporateAction, ...]:

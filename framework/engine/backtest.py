@@ -7,6 +7,7 @@ import platform
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from functools import cache
 from importlib import metadata
 from typing import TypeVar
 
@@ -112,5 +113,10 @@ def declared_memory(strategy: Strategy, tickers: Sequence[str], interval: str, m
 
 def versions() -> dict[str, str]:
     """Of this package, of Python, and of the libraries that compute."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> tuple[tuple[str, str], ...]:
     names = ("portfolio-engine", "numpy", "pandas", "psycopg2-binary", "exchange-calendars")
-    return {**{name: metadata.version(name) for name in names}, "python": platform.python_version()}
+    return *((name, metadata.version(name)) for name in names), ("python", platform.python_version())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal
@@ -134,9 +134,10 @@ class Sweep:
         The first of those that are equal; ``None``: no trial has the figure.
         """
         part: Part = "whole" if window is None else "train"
-        known = [
-            (each.figures[self.objective], each)
-            for each in self.done(part)
-            if each.trial.window == window and each.figures.get(self.objective) is not None
-        ]
-        return max(known, key=lambda pair: pair[0] or 0.0)[1] if known else None
+        return best_of([each for each in self.done(part) if each.trial.window == window], self.objective)
+
+
+def best_of(outcomes: Iterable[Outcome], objective: str) -> Outcome | None:
+    """The one with the most of a figure, the first of those that are equal; ``None``: none has the figure."""
+    known = [(value, each) for each in outcomes if (value := each.figures.get(objective)) is not None]
+    return max(known, key=lambda pair: pair[0])[1] if known else None

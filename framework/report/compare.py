@@ -18,7 +18,7 @@ from framework.model.result import Ints
 from framework.report import metrics
 from framework.report.measures import MEASURES, Measure
 from framework.report.past_run import PastRun, read_past_run
-from framework.report.words import day, short
+from framework.report.words import day, listed, short
 
 #: Called with the folder that is read next, how many are read, and how many there are.
 Progress = Callable[[str, int, int], None]
@@ -283,7 +283,7 @@ def _warnings(runs: Sequence[PastRun], names: Sequence[str], common: Common | No
         yield f"They were made by different versions of portfolio-engine ({values})."
     unknown = [name for name, run in zip(names, runs, strict=True) if not run.config]
     if unknown:
-        yield f"The config of {_listed(unknown)} is not in its summary, so what differs in it is not known."
+        yield f"The config of {listed(unknown)} is not in its summary, so what differs in it is not known."
     for name, run in zip(names, runs, strict=True):
         if run.figures.get("sessions") not in (None, len(run.curve.ends)):
             yield (
@@ -313,9 +313,4 @@ def _several(runs: Sequence[PastRun], names: Sequence[str], value: Callable[[Pas
     for name, run in zip(names, runs, strict=True):
         if known := value(run):
             whose.setdefault(known, []).append(name)
-    return "; ".join(f"{_listed(those)}: {known}" for known, those in whose.items()) if len(whose) > 1 else ""
-
-
-def _listed(names: Sequence[str]) -> str:
-    *others, last = names
-    return f"{', '.join(others)} and {last}" if others else last
+    return "; ".join(f"{listed(those)}: {known}" for known, those in whose.items()) if len(whose) > 1 else ""

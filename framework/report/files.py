@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -28,18 +28,23 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-def claim_folder(folder: Path, paths: list[str]) -> None:
+def claim_folder(folder: Path, paths: list[str], beside: Collection[str] = ()) -> None:
     """Make ``folder`` ready for the files ``paths`` (relative); the last of them is the mark of a whole run.
 
     It is made where it is missing. Of a former run the mark goes first, and with it all that is not replaced anyway;
     so two runs that write into one folder at once never take each other's files away.
+
+    Args:
+        folder: where.
+        paths: what will be written.
+        beside: names that a new folder may hold already; they stay.
 
     Raises:
         UsageError: it is a file, cannot be made, or holds something that no run wrote.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        inside = {entry.name for entry in folder.iterdir()}
+        inside = {entry.name for entry in folder.iterdir()} - set(beside)
     except OSError as error:
         raise UsageError(
             f"results can't be written to {str(folder)!r}: {error.strerror}; choose another folder with --out"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import date
 
 import numpy as np
 
@@ -47,6 +48,11 @@ def day(value: np.datetime64) -> str:
     return f"{date.day} {date:%b %Y}"
 
 
+def span(start: date, end: date) -> str:
+    """``3 Jan 2005 – 1 Mar 2013``."""
+    return f"{day(np.datetime64(start, 'D'))} – {day(np.datetime64(end, 'D'))}"
+
+
 def month(value: np.datetime64) -> str:
     """``2005-01`` → ``Jan 2005``."""
     return f"{value.astype('datetime64[D]').item():%b %Y}"
@@ -79,8 +85,8 @@ def _put_in(account: Account) -> str:
     ]
     went = [_moves("withdrawal", -flows.amount[flows.of("withdrawal")]), _transferred(min(transfers, 0.0))]
     there = f"{number(opening, 0)} {account.currency}" if opening else ""
-    whole = _listed([there, *came]) or number(0.0, 0)
-    less = _listed(went)
+    whole = listed([there, *came]) or number(0.0, 0)
+    less = listed(went)
     told = f"{whole}, less {less}," if less else whole
     return told[0].upper() + told[1:]
 
@@ -98,7 +104,7 @@ def _transferred(amount: float) -> str:
     return f"{number(abs(amount), 0)} transferred {'in' if amount > 0 else 'out'}" if amount else ""
 
 
-def _listed(parts: list[str]) -> str:
+def listed(parts: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``; empty ones are left out."""
     *others, last = [part for part in parts if part] or [""]
     return f"{', '.join(others)} and {last}" if others else last

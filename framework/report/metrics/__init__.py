@@ -62,6 +62,7 @@ from framework.report.metrics.returns import (
     session_returns,
     total_return,
 )
+from framework.report.metrics.selection import deflated_sharpe, expected_maximum_sharpe, probabilistic_sharpe
 from framework.report.metrics.year import SESSIONS_PER_YEAR, sessions_per_year
 
 __all__ = [  # noqa: RUF022  # sorted as the house sorts: capitals first, whatever they name
@@ -81,9 +82,11 @@ __all__ = [  # noqa: RUF022  # sorted as the house sorts: capitals first, whatev
     "compounded",
     "conditional_value_at_risk",
     "correlation",
+    "deflated_sharpe",
     "down_capture",
     "downside_risk",
     "drawdown",
+    "expected_maximum_sharpe",
     "exposure",
     "figures",
     "gaining_share",
@@ -94,6 +97,7 @@ __all__ = [  # noqa: RUF022  # sorted as the house sorts: capitals first, whatev
     "omega",
     "period_returns",
     "price_returns",
+    "probabilistic_sharpe",
     "relative",
     "return_index",
     "rolling",

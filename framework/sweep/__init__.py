@@ -1,0 +1,1 @@
+"""Sweeps: a config run many times with other values, on every core or on a cluster."""
