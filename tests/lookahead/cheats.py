@@ -289,6 +289,19 @@ class LeavesBeforeACrash(Strategy):
         return hold(~(close.shift(-1) < 0.67 * close))
 
 
+class LeavesCleanPricesBeforeACrash(Strategy):
+    """The same, and it takes no prices with holes, so that not every future can be tried on it."""
+
+    def weights(self, panel):
+        close = panel.close[:, :3]
+        if np.isnan(close).any():
+            raise ValueError("there are holes in the prices")
+        weights = np.full(panel.close.shape, np.nan)
+        weights[:-1, :3] = hold(close[1:] >= 0.67 * close[:-1])
+        weights[-1, :3] = 0.2
+        return weights
+
+
 class LeavesBeforeTheDelisting(Strategy):
     """Would sell AAA if it were to end while others go on; here it does not end."""
 

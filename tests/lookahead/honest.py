@@ -138,6 +138,30 @@ class FastConvolution(Strategy):
         return weights
 
 
+class FastConvolutionOfWeights(Strategy):
+    """The same mean, and every weight has its rounding in it."""
+
+    def weights(self, panel):
+        close = panel.to_pandas("close").ffill().iloc[:, :3].to_numpy()
+        size = 2 * len(close)
+        kernel = np.zeros(size)
+        kernel[:10] = 0.1
+        spectrum = np.fft.rfft(close, n=size, axis=0) * np.fft.rfft(kernel)[:, None]
+        weights = np.full(panel.close.shape, np.nan)
+        weights[20:, :3] = 0.2 * (np.fft.irfft(spectrum, n=size, axis=0)[: len(close)] / close)[20:]
+        return weights
+
+
+class WarnedOfHoles(Strategy):
+    """NumPy warns where a window is empty, which happens on the check's own bars only: nobody has to read that."""
+
+    def weights(self, panel):
+        weights = np.full(panel.close.shape, np.nan)
+        for row in range(5, len(panel)):
+            weights[row, :2] = hold(panel.close[row, :2] > np.nanmean(panel.close[row - 4 : row + 1, :2], axis=0))
+        return weights
+
+
 class LeastVariance(Strategy):
     """Inverts the covariance of the last sixty bars, of tickers that had them all."""
 
