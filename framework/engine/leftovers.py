@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from types import CellType, FunctionType, ModuleType
 from typing import Any
@@ -134,10 +135,11 @@ def _names(owner: ModuleType | type) -> Restore:
 
     def restore() -> None:
         now = dict(vars(owner))
-        for name in now.keys() - content.keys():
-            delattr(owner, name)
-        for name, value in content.items():
-            if now.get(name, restore) is not value:
-                setattr(owner, name, value)
+        with suppress(AttributeError, TypeError):  # an owner may have rules of its own
+            for name in now.keys() - content.keys():
+                delattr(owner, name)
+            for name, value in content.items():
+                if now.get(name, restore) is not value:
+                    setattr(owner, name, value)
 
     return restore
