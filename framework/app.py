@@ -24,8 +24,12 @@ from framework.runs import NOMINAL_CASH, Announce, Progress, ensured, panel_of, 
 if TYPE_CHECKING:
     from framework.allocate_run import HandAllocation
     from framework.db.database import Database
+    from framework.engine.simulator import Simulation
 
 _log = logging.getLogger(__name__)
+
+#: What a check compares a decision's window with: history of so many of them, where there is so much.
+_WINDOWS_OF_HISTORY = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +177,8 @@ def check(loaded: LoadedConfig, progress: Progress) -> list[CheckItem]:
         database: Database = attempt("database", lambda: _described(stack.enter_context(open_database(loaded))))
         attempt("data", lambda: _checked_data(plan, database, progress))
         for portfolio in loaded.config.portfolios:
-            attempt(f"portfolio {portfolio.id}", partial(_checked_portfolio, plan, database, portfolio))
+            job = attempt(f"portfolio {portfolio.id}", partial(_checked_portfolio, plan, database, portfolio))
+            items.append(_checked_lookback(plan, portfolio, job))
     return items
 
 
@@ -237,16 +242,31 @@ def _newest_dates(plan: Plan, database: Database, portfolio: Portfolio) -> tuple
     return newest - timedelta(days=30), newest
 
 
-def _checked_portfolio(plan: Plan, database: Database, portfolio: Portfolio) -> tuple[None, str]:
+def _checked_portfolio(plan: Plan, database: Database, portfolio: Portfolio) -> tuple[Simulation, str]:
     from framework.engine.lookahead import check_lookahead
 
-    data = panel_of(plan, database.pool, portfolio, *_newest_dates(plan, database, portfolio))
+    dates = _newest_dates(plan, database, portfolio)
+    # Of what trades, history is all there is for some windows; of a backtest, what the backtest has.
+    warmup = None if plan.config.mode == "backtest" else _WINDOWS_OF_HISTORY * (plan.warmup_bars(portfolio) + 1)
+    data = panel_of(plan, database.pool, portfolio, *dates, warmup_bars=warmup)
     job = plan.job(portfolio, data, plan.strategy(portfolio), portfolio.strategy.name, portfolio.schedule)
     if not job.terms.opening_cash:  # an allocation opens it: without money it could not decide much
         job = replace(job, terms=replace(job.terms, opening_cash=NOMINAL_CASH))
-    cuts = check_lookahead(job, lambda: plan.strategy(portfolio))
+    looked = check_lookahead(job, lambda: plan.strategy(portfolio))
     bars = len(data.panel) - data.first
-    return None, (
+    return job, (
         f"{bars} bars of {len(portfolio.tickers)} tickers and {data.first} before start; "
-        f"no lookahead in {portfolio.strategy.name} (future cut off and changed at {cuts} bars)"
+        f"no lookahead in {portfolio.strategy.name} ({looked.describe()})"
     )
+
+
+def _checked_lookback(plan: Plan, portfolio: Portfolio, job: Simulation) -> CheckItem:
+    """Whether it decides on the window that paper and live see as on all history; of a backtest, a statement only."""
+    from framework.engine.windows import compare_windows
+
+    name, must_agree = f"portfolio {portfolio.id} lookback", plan.config.mode != "backtest"
+    try:
+        found = compare_windows(job, lambda: plan.strategy(portfolio), plan.warmup_bars(portfolio) + 1)
+    except EngineError as error:
+        return CheckItem(name, not must_agree, str(error))
+    return CheckItem(name, not (must_agree and found.differing), found.describe())

@@ -125,6 +125,53 @@ def test_check_finds_a_strategy_that_sees_the_future(engine: Engine, workspace: 
     assert "FAIL  portfolio a: " in done.stdout
 
 
+SLOW_MEAN = """\
+import numpy as np
+from framework import Strategy, hookimpl, indicators
+
+
+class SlowMean(Strategy):
+    period: int = 60
+
+    def weights(self, panel):
+        if self.period > 100:
+            raise ValueError(f"{self.period} is too long")
+        return np.where(panel.close > indicators.sma(panel.close, self.period), 0.4, 0.0)
+
+
+@hookimpl
+def register_strategies():
+    return {"slow_mean": SlowMean}
+"""
+PAPER = ("--set", "mode=paper", "--set", "broker=paper", "--set", "clock={start: 2010-01-04, end: 2010-03-31}")
+
+
+@pytest.mark.parametrize(("mode", "status", "word"), [((), 0, "ok  "), (PAPER, 1, "FAIL")])
+def test_check_tells_of_a_lookback_that_is_too_short(
+    engine: Engine, workspace: Path, mode: tuple[str, ...], status: int, word: str
+) -> None:
+    (workspace / "plugins" / "slow_mean.py").write_text(SLOW_MEAN)
+    if mode:  # dates are a backtest's
+        (workspace / "c.yaml").write_text(CONFIG.replace("start: 2010-01-04\nend: 2010-03-31\n", ""))
+    short = engine("check", "c.yaml", *mode, "--set", "strategy=slow_mean", "--set", "lookback=20")
+    assert short.returncode == status, short.stdout + short.stderr
+    assert (
+        f"{word}  portfolio a lookback: on the last 21 bars, which is all that paper and live see, it" in short.stdout
+    )
+    assert "0 of equity instead of 0.4 of equity. " in short.stdout
+    enough = engine("check", "c.yaml", *mode, "--set", "strategy=slow_mean", "--set", "lookback=60")
+    assert enough.returncode == 0, enough.stdout + enough.stderr
+    assert "ok    portfolio a lookback: the last 61 bars decide as all history does (compared at " in enough.stdout
+
+
+def test_check_tells_of_a_strategy_that_fails(engine: Engine, workspace: Path) -> None:
+    (workspace / "plugins" / "slow_mean.py").write_text(SLOW_MEAN)
+    done = engine("check", "c.yaml", "--set", "strategy={name: slow_mean, params: {period: 101}}")
+    assert done.returncode == 1
+    assert "FAIL  portfolio a: strategy 'slow_mean' failed: ValueError: 101 is too long" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
 def test_a_password_is_never_shown(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://someone:hunter2@127.0.0.1:1/nothing")
     for arguments in (["run"], ["check"], ["run", "--debug"]):

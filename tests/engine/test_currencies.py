@@ -220,7 +220,7 @@ def test_orders_of_every_kind_wait_for_a_rate():
 
 def test_a_lookahead_check_knows_rates():
     case, rates = by_hand()
-    assert check_lookahead(case.job(rates=rates), lambda: GivenOnBar(case.weights)) > 0
+    assert check_lookahead(case.job(rates=rates), lambda: GivenOnBar(case.weights)).moments > 0
 
 
 # --- rates at a moment -----------------------------------------------------------------------------------------------
