@@ -73,6 +73,7 @@ def start(options, workload, data):
             adapters[name] = adapter
         except Failed as failure:
             lines[name]["failed"] = f"could not prepare: {failure}"
+            adapter.stop()
     return adapters, lines
 
 
@@ -156,7 +157,7 @@ def table(lines):
     for line in lines:
         cells = [title, line["name"], line["version"]]
         if "median" not in line:
-            print(f"| {' | '.join(cells)} | {line.get('failed', 'not measured')} | | | | | | | |")
+            print(f"| {' | '.join(cells)} | {line.get('failed', 'not measured')} | | | | | | | |", flush=True)
             continue
         at_least = "> " if "over" in line else ""
         cells += [
@@ -167,7 +168,7 @@ def table(lines):
         cells += [f"{at_least}{line['ratio'][style]:.2f}" if "ratio" in line else "" for style in STYLES]
         cells.append(f"{line['equity_differs']:.1e}" if "equity_differs" in line else "")
         cells.append("; ".join(f"{style} {word}" for style, word in line.get("met", {}).items()))
-        print(f"| {' | '.join(cells)} |")
+        print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def notes(lines):
@@ -217,10 +218,8 @@ def main():
     if options.agreement:
         agreement.compare(options, environment(options))
         return
-    measured = [measure(options, workload) for workload in options.workloads]
-    lines = [line for each in measured for line in each]
     if options.json:
-        print(json.dumps(lines, indent=2))
+        print(json.dumps([line for workload in options.workloads for line in measure(options, workload)], indent=2))
         return
     print(
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
@@ -230,9 +229,11 @@ def main():
         "| workload | side | version | median | min | by the clock | runs | × weights | × on_bar "
         "| final equity differs | at least as fast; faster |"
     )
-    print("| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |")
-    for each in measured:
-        table(each)
+    print("| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |", flush=True)
+    lines = []
+    for workload in options.workloads:
+        lines += (measured := measure(options, workload))
+        table(measured)
     notes(lines)
 
 

@@ -19,7 +19,11 @@ def default_folder():
 
 def interpreter(folder, packages, python):
     """(the interpreter of the environment that has these packages, None), or (None, why it could not be made)."""
-    place = folder / f"{re.sub('[^a-z0-9]+', '-', packages[0]).strip('-')}-{_release(python)}"
+    try:
+        release = _release(python)
+    except (OSError, subprocess.CalledProcessError) as error:
+        return None, f"{python}: {error}"
+    place = folder / f"{re.sub('[^a-z0-9]+', '-', packages[0]).strip('-')}-{release}"
     inside = place / "bin" / "python"
     if (place / DONE).exists():
         return inside, None
@@ -28,7 +32,7 @@ def interpreter(folder, packages, python):
         [python, "-m", "venv", place],
         [inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages],
     ):
-        why = _failure(command)
+        why = failure(command)
         if why:
             shutil.rmtree(place, ignore_errors=True)
             return None, why
@@ -41,7 +45,7 @@ def _release(python):
     return subprocess.run([python, "-c", text], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def _failure(command):
+def failure(command):
     """The last line, of errors if there are any, of what a command that failed said; None: it did not fail."""
     try:
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=INSTALL_SECONDS)
