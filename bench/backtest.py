@@ -56,18 +56,23 @@ def market(bars, tickers, interval, seed=1):
         days = np.arange(bars) // BUSINESS_DAY_MINUTES
         minutes = (14 * 60 + 30 + np.arange(bars) % BUSINESS_DAY_MINUTES) * np.timedelta64(60_000_000, "us")
         stamps = np.busday_offset("2003-01-01", days, roll="forward").astype("datetime64[us]") + minutes
-    session = stamps.astype("datetime64[D]")
     volume = np.full((bars, tickers), 1e5)
     names = tuple(f"T{column:03d}" for column in range(tickers))
     panel = Panel(names, stamps, opens, np.maximum(opens, close), np.minimum(opens, close), close, volume, interval)
-    return panel, Timeline(stamps, stamps, stamps, session, np.busday_offset(session, 1, roll="forward"))
+    return panel, clock_of(stamps)
 
 
-def job(plugins, panel, clock, name, costs):
+def clock_of(stamps):
+    """A clock on which each bar is known at its stamp."""
+    session = stamps.astype("datetime64[D]")
+    return Timeline(stamps, stamps, stamps, session, np.busday_offset(session, 1, roll="forward"))
+
+
+def job(plugins, panel, clock, name, costs, fast=20, slow=50):
     """The simulation to time."""
     return Simulation(
         portfolio_id="1",
-        strategy=plugins.create("strategy", name, {"fast": 20, "slow": 50}),
+        strategy=plugins.create("strategy", name, {"fast": fast, "slow": slow}),
         strategy_name=name,
         panel=panel,
         timeline=clock,
