@@ -4,7 +4,7 @@
 
 The workloads of ``bench/backtest.py``, weights of ``sma_cross`` 20/50 made beforehand, no costs, fractional lots. The
 kernel sizes, trades and values in plain floats and keeps nothing but equity; the simulator rounds money and lots, and
-keeps every fill. Also told: the simulator without the extra. CPU seconds of the thread, the fastest of interleaved runs.
+keeps every fill. Also told: the simulator without the extra. CPU seconds of the thread, the fastest of several runs.
 """
 
 import argparse

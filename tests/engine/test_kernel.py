@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
+pytest.importorskip("numba", reason="needs the extra `fast`")
+
 from framework.engine import kernel
 from framework.engine.account import Terms
 from framework.engine.simulator import Simulation, simulate
