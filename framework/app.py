@@ -254,10 +254,8 @@ def _checked_portfolio(plan: Plan, database: Database, portfolio: Portfolio) -> 
         job = replace(job, terms=replace(job.terms, opening_cash=NOMINAL_CASH))
     looked = check_lookahead(job, lambda: plan.strategy(portfolio))
     bars = len(data.panel) - data.first
-    return job, (
-        f"{bars} bars of {len(portfolio.tickers)} tickers and {data.first} before start; "
-        f"no lookahead in {portfolio.strategy.name} ({looked.describe()})"
-    )
+    read = f"{bars} bars of {len(portfolio.tickers)} tickers and {data.first} before start"
+    return job, f"{read}; {looked.describe(portfolio.strategy.name)}"
 
 
 def _checked_lookback(plan: Plan, portfolio: Portfolio, job: Simulation) -> CheckItem:

@@ -55,10 +55,12 @@ class Looked:
     failed: int = 0
     reason: str = ""
 
-    def describe(self) -> str:
-        """The check in words."""
-        said = f"future cut off and changed at {self.moments} bars, {self.runs} runs"
-        return f"{said}; on {self.failed} changed futures it failed: {self.reason}" if self.failed else said
+    def describe(self, strategy: str) -> str:
+        """What is known of a strategy of that name now, in words."""
+        if not self.moments:
+            return f"lookahead in {strategy} not tried: no decision has a bar after it"
+        said = f"no lookahead in {strategy} (future cut off and changed at {self.moments} bars, {self.runs} runs"
+        return f"{said}; on {self.failed} changed futures it failed: {self.reason})" if self.failed else f"{said})"
 
 
 def check_lookahead(job: Simulation, make_strategy: Callable[[], Strategy]) -> Looked:

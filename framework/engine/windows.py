@@ -99,12 +99,17 @@ def compare_windows(job: Simulation, make_strategy: Callable[[], Strategy], bars
     if not differing:
         return Windows(bars, len(rows))
     enough: int | None = None
-    longest = bars
-    while enough is None and (rows + 1 > 2 * longest - 1).sum() >= ENOUGH:
-        longest = 2 * longest - 1  # a lookback twice as long
+    longest, longer = bars, _twice(bars)
+    while enough is None and (rows + 1 > longer).sum() >= ENOUGH:
+        longest, longer = longer, _twice(longer)
         if not _differing(job, make_strategy, longest, rows):
             enough = longest
     return Windows(bars, len(rows), len(differing), _worst(job, differing), enough, longest)
+
+
+def _twice(bars: int) -> int:
+    """Bars of the window with a lookback twice as long; the newest bar is none of the lookback's."""
+    return 1 + max(1, 2 * (bars - 1))
 
 
 def _differing(job: Simulation, make_strategy: Callable[[], Strategy], bars: int, rows: Ints) -> dict[int, Pair]:

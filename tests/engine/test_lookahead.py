@@ -7,7 +7,7 @@ import pytest
 
 from framework import Strategy, indicators
 from framework.engine.account import Terms
-from framework.engine.lookahead import check_lookahead
+from framework.engine.lookahead import Looked, check_lookahead
 from framework.errors import LookaheadError, StrategyError
 from framework.trading.costs import Costs
 from tests.engine.cases import Case, panel, timeline
@@ -170,7 +170,9 @@ def test_who_fails_on_shaken_prices_is_not_excused():
 
 
 def test_there_is_nothing_to_check_in_a_single_bar(case):
-    assert check_lookahead(case.job(Honest(), first=119), Honest).moments == 0
+    looked = check_lookahead(case.job(Honest(), first=119), Honest)
+    assert looked == Looked(0)
+    assert looked.describe("given") == "lookahead in given not tried: no decision has a bar after it"
 
 
 def test_an_intraday_daily_schedule_is_cut_between_sessions_only():

@@ -139,6 +139,12 @@ def test_too_short_a_window_is_found_and_which_would_do(case, make):
     assert found.describe().endswith("With `lookback: 20` it decides the same at all of them")
 
 
+def test_from_no_lookback_at_all_one_is_found(case):
+    found = compared(case, Mean, 1)
+    assert (found.tried, found.enough) == (50, 33)
+    assert found.describe().endswith("With `lookback: 32` it decides the same at all of them")
+
+
 def test_what_remembers_all_history_has_no_window(case):
     found = compared(case, AllTimeHigh, 21)
     assert found.differing > 10

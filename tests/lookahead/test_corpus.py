@@ -43,6 +43,8 @@ def test_an_honest_strategy_passes(cls):
     assert looked.runs >= 3 + 3 * looked.moments
     # Those that fail on holes are not accused for holes that only the check has made.
     assert (looked.failed > 0) is (cls.__name__ == "WantsCleanPrices")
+    assert looked.describe("it").startswith(f"no lookahead in it (future cut off and changed at {looked.moments} bars")
+    assert ("holes in the prices)" in looked.describe("it")) is (looked.failed > 0)
 
 
 def test_the_corpus_is_as_large_as_it_should_be():
