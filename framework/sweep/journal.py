@@ -28,7 +28,7 @@ class Journal:
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
         self._path = path
-        self.outcomes: dict[Trial, Outcome] = {}
+        self._known: dict[Trial, tuple[str, Outcome]] = {}
         head = {"sweep": dict(identity)}
         try:
             self._file = path.open("a+b")
@@ -52,10 +52,15 @@ class Journal:
         if not whole:
             self._write(head)
 
-    def add(self, outcome: Outcome) -> None:
-        """Write an outcome down."""
-        self.outcomes[outcome.trial] = outcome
-        self._write(_document(outcome))
+    def get(self, trial: Trial, bars: str) -> Outcome | None:
+        """What came of a trial on the same bars; ``None``: it was not run on them."""
+        ran_on, outcome = self._known.get(trial, ("", None))
+        return outcome if ran_on == bars else None
+
+    def add(self, outcome: Outcome, bars: str) -> None:
+        """Write down what came of a trial; ``bars``: a hash of those that it ran on."""
+        self._known[outcome.trial] = bars, outcome
+        self._write({**_document(outcome), "bars": bars})
 
     def close(self) -> None:
         """Let the file go."""
@@ -75,10 +80,11 @@ class Journal:
         whole = len(lines[0]) + 1
         for line in lines[1:]:
             try:
-                outcome = _outcome(json.loads(line))
+                found = json.loads(line)
+                outcome = _outcome(found)
+                self._known[outcome.trial] = found["bars"], outcome
             except (ValueError, KeyError, TypeError):
                 break  # what follows a broken line is done again
-            self.outcomes[outcome.trial] = outcome
             whole += len(line) + 1
         return whole
 

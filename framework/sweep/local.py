@@ -58,9 +58,10 @@ def _run(
 ) -> Generator[Outcome, None, list[tuple[Task, int]]]:
     """Run what is queued until it is all done or a process dies; returns what was running then."""
     running: dict[Future[Outcome], tuple[Task, int]] = {}
+    most = 1 if alone else 2 * width  # one waits for each that runs, so that no process is idle
     while queue or running:
         try:
-            while queue and len(running) < 2 * width - alone:  # one waits for each that runs, so that none is idle
+            while queue and len(running) < most:
                 running[pool.submit(run_task, setup, queue[0][0])] = queue[0]
                 queue.popleft()  # only now: submit raises where the last process has died
             for future in wait(running, return_when=FIRST_COMPLETED).done:

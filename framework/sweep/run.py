@@ -249,12 +249,14 @@ class _Work:
     def _run(self, journal: Journal, trials: Sequence[Trial]) -> None:
         """Run those of the trials that the journal does not have."""
         tasks = self.needs.tasks(trials)
-        self.done |= {task.trial: journal.outcomes[task.trial] for task in tasks if task.trial in journal.outcomes}
+        bars = {task.trial: task.bars for task in tasks}
+        known = ((trial, journal.get(trial, of)) for trial, of in bars.items())
+        self.done |= {trial: outcome for trial, outcome in known if outcome is not None}
         todo = [task for task in tasks if task.trial not in self.done]
         before = len(tasks) - len(todo)
         with closing(self._stream(todo)) as stream:
             for number, outcome in enumerate(stream, before + 1):
-                journal.add(outcome)
+                journal.add(outcome, bars[outcome.trial])
                 self.done[outcome.trial] = outcome
                 self.progress("trials", number, len(tasks))
 

@@ -102,6 +102,11 @@ class Task:
     panels: tuple[PanelRef, ...]
     keeps_returns: bool = False
 
+    @property
+    def bars(self) -> str:
+        """A hash of the bars that it runs on."""
+        return hashlib.sha256(" ".join(ref.fingerprint for ref in self.panels).encode()).hexdigest()[:16]
+
 
 def prints(manager: PluginManager) -> tuple[tuple[str, str], ...]:
     """Name and hash of every file that offers a plugin, in order of their names."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psycopg2
 import pytest
 
 from framework.errors import ConfigError, DataError, PluginError, UsageError
@@ -80,8 +81,6 @@ def test_what_is_done_is_not_done_again(sweep: Run, workspace: Path) -> None:
 
 
 def test_other_bars_are_another_sweep(sweep: Run, workspace: Path, database: str) -> None:
-    import psycopg2
-
     sweep(f"{FAST}=3,5")
     with psycopg2.connect(database) as connection, connection.cursor() as cursor:
         cursor.execute(
@@ -177,6 +176,22 @@ def test_walking_forward_tests_what_was_best_before(sweep: Run) -> None:
         found
     )
     assert found.method == "grid of 4, walking forward over 2 windows (rolling, train 2y, test 1y)"
+
+
+def test_a_test_on_other_bars_is_run_again(sweep: Run, database: str, workspace: Path) -> None:
+    """No training has seen them, so it is the same sweep."""
+    asked: dict[str, Any] = {"set_": ("start=2006-01-03",), "train": "2y", "test": "1y"}
+    first = sweep(f"{FAST}=3,8", **asked)
+    with psycopg2.connect(database) as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE market_data SET close_price = low_price WHERE timestamp = '2009-12-30'")
+    connection.close()
+    again = sweep(f"{FAST}=3,8", **asked)
+    assert figures(replace(again, outcomes=again.outcomes[:-1])) == figures(
+        replace(first, outcomes=first.outcomes[:-1])
+    )
+    assert again.outcomes[-1].figures != first.outcomes[-1].figures
+    assert_is_the_run(again.outcomes[-1], alone(again.outcomes[-1], (FAST,)))
+    assert len((workspace / "out" / "trials.jsonl").read_text().splitlines()) == 1 + 6 + 1
 
 
 def test_portfolios_that_meet_for_allocations(sweep: Run, workspace: Path) -> None:
