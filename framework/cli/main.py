@@ -34,9 +34,9 @@ class Command:
 
 COMMANDS = {
     "run": Command("framework.cli.run:run", "Run what a config says: a backtest, a replay, or paper trading."),
-    "sweep": Command("framework.cli.sweep:sweep", "Run a config many times with other values, on every core."),
     "check": Command("framework.cli.check:check", "Say whether a config would run, without running it."),
     "init": Command("framework.cli.init:init", "Write a workspace: configs, plugins folder, .gitignore."),
+    "sweep": Command("framework.cli.sweep:sweep", "Run a config many times with other values, on every core."),
     "plugins": Command("framework.cli.plugins:plugins_app", "What is installed, from where, and what failed to load."),
     "status": Command("framework.cli.operate:status", "How every portfolio is, and which engines run them."),
     "halt": Command("framework.cli.operate:halt", "Stop a portfolio, or all, from sending orders."),

@@ -80,11 +80,16 @@ def _run(
 def _pool(workers: int) -> ProcessPoolExecutor:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["framework.sweep.trial"])
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_started)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_started, initargs=(dict(os.environ),))
 
 
-def _started() -> None:
-    """In a worker: Ctrl-C is the main program's business, and when that is gone, so is the worker."""
+def _started(environment: dict[str, str]) -> None:
+    """In a worker: Ctrl-C is the main program's business, and when that is gone, so is the worker.
+
+    The environment is the main program's as it is now: what forks the workers may have been started under another.
+    """
+    os.environ.clear()
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
 
