@@ -161,4 +161,4 @@ def require_numba() -> None:
     try:
         import numba  # noqa: F401
     except ImportError:
-        raise ConfigError("engine.fast needs the extra `fast`: pip install 'portfolio-engine[fast]'") from None
+        raise ConfigError("needs the extra `fast`: pip install 'portfolio-engine[fast]'") from None

@@ -136,5 +136,5 @@ def test_it_sums_as_numpy_does() -> None:
 
 def test_without_numba_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numba", None)
-    with pytest.raises(ConfigError, match=r"engine\.fast needs the extra `fast`: pip install"):
+    with pytest.raises(ConfigError, match="needs the extra `fast`: pip install"):
         kernel.require_numba()
