@@ -65,9 +65,9 @@ def sweep(
     Every trial is the backtest that `engine run` makes with these values. Results are CSV, Parquet and a page with
     heat map and deflated Sharpe ratio. What is done is kept: the same command with the same --out goes on.
 
-    Example: engine sweep demo.yaml --param strategy.params.fast=5:50:5 --param strategy.params.slow=50,100,200
+    Example: engine sweep demo.yaml --param portfolios.0.strategy.params.fast=5:45:5
 
-    Example: engine sweep demo.yaml --param strategy.params.fast=5:50:5 --train 3y --test 1y --objective calmar
+    Example: engine sweep demo.yaml --param portfolios.0.strategy.params.fast=5,20 --train 3y --test 1y
     """
     with loaded_config(config, [*(set_ or ()), "mode=backtest"]), progress_bar() as progress:
         from framework.report.sweep_files import write_sweep

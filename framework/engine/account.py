@@ -105,9 +105,8 @@ class Account:
         self._charged = terms.costs.commission is not None
         self._impact = terms.costs.slippage is not None and terms.costs.slippage.uses_quantity
         #: What fills cost, where that is a line: see :meth:`CommissionModel.linear`; None: it is not known beforehand.
-        self.charges = None if self._impact else _NO_CHARGES
-        if self._charged and not self._impact:
-            self.charges = terms.costs.commission.linear()  # type: ignore[union-attr]
+        commission = terms.costs.commission
+        self.charges = None if self._impact else _NO_CHARGES if commission is None else commission.linear()
 
     def value_to(self, bar: int) -> float:
         """Equity at the close of ``bar`` with what is held now, in micros; the rows before it get theirs in time."""

@@ -73,10 +73,15 @@ def _client(dask: Any, address: str) -> Iterator[Any]:
             "`dask worker`"
         ) from error
     try:
-        if not client.nthreads():
-            client.wait_for_workers(1, timeout=_CONNECT_SECONDS)
+        _wait_for_worker(client, address)
         yield client
-    except TimeoutError:
-        raise UsageError(f"the scheduler at {address} has no worker; start some with `dask worker`") from None
     finally:
         client.close()
+
+
+def _wait_for_worker(client: Any, address: str) -> None:
+    try:
+        if not client.nthreads():
+            client.wait_for_workers(1, timeout=_CONNECT_SECONDS)
+    except TimeoutError:
+        raise UsageError(f"the scheduler at {address} has no worker; start some with `dask worker`") from None
