@@ -98,6 +98,38 @@ class Flows:
 
 
 @dataclass(frozen=True, eq=False)
+class AppliedActions:
+    """``A`` splits and dividends that met a position, in booking order; shape ``(A,)`` each.
+
+    Attributes:
+        row: of the panel at whose open they were booked, before anything filled there.
+        ticker: column of the panel.
+        kind: of each: ``split`` or ``dividend``.
+        value: of a split, new shares per old one; of a dividend, money per share, in the ticker's currency.
+        held: signed shares before it.
+        change: signed shares that it brought; 0 for a dividend.
+        cash: money that it brought, to 1e-6, in the portfolio's currency; 0 for a split, negative for one that is short.
+    """
+
+    row: Ints
+    ticker: Ints
+    kind: tuple[str, ...]
+    value: Floats
+    held: Floats
+    change: Floats
+    cash: Floats
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    @classmethod
+    def none(cls) -> AppliedActions:
+        """None at all."""
+        rows, numbers = np.empty(0, np.int64), np.empty(0)
+        return cls(rows, rows, (), numbers, numbers, numbers, numbers)
+
+
+@dataclass(frozen=True, eq=False)
 class AllocationResult:
     """One allocation of a run.
 
@@ -146,7 +178,7 @@ class PortfolioResult:
         strategy: its registered name.
         currency: of cash, equity and fees.
         opening_cash: before the first bar.
-        panel: the bars it ran on (with the warm-up before ``first``), as traded against.
+        panel: the bars it traded at, with the warm-up before ``first``.
         timeline: of the same rows.
         first: row of the first bar that counts (``start``); ``T`` below is the number of rows from there on.
         equity: shape ``(T,)``: cash + Σ position × last close (× rate), at each bar's close.
@@ -164,6 +196,8 @@ class PortfolioResult:
         rates: to ``currency``, of the panel's rows; None: all tickers are in it.
         currencies: of each ticker, where there are ``rates``.
         flows: money that came and went after the opening. ``equity`` of a bar is before the allocation at its close.
+        actions: the splits and dividends of what was held.
+        adjusted_close: shape ``(rows of the panel, N)``: closes as the strategy saw them; None: those of ``panel``.
     """
 
     portfolio_id: str
@@ -188,6 +222,8 @@ class PortfolioResult:
     currencies: tuple[str, ...] = ()
     flows: Flows = field(default_factory=Flows.none)
     unfilled_decided: tuple[int, ...] = ()
+    actions: AppliedActions = field(default_factory=AppliedActions.none)
+    adjusted_close: Floats | None = None
 
     @property
     def bars(self) -> int:
