@@ -77,7 +77,7 @@ def job(plugins, panel, clock, name, costs, fast=20, slow=50):
         panel=panel,
         timeline=clock,
         first=0,
-        raw_close=panel.close,
+        trade=panel,
         schedule="every_bar",
         terms=Terms(1e6, FRACTIONAL, 0.0, costs),
         make_indicator=lambda kind, params: plugins.create("indicator", kind, params),

@@ -68,7 +68,7 @@ def run(url, folder, tickers):
             panel=data.panel,
             timeline=data.timeline,
             first=data.first,
-            raw_close=data.raw_close,
+            trade=data.trade,
             schedule="every_bar",
             terms=Terms(1e8, FRACTIONAL, 0.005, Costs()),
             make_indicator=lambda kind, params: plugins.create("indicator", kind, params),

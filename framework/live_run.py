@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
 from framework.books.open import Identity
 from framework.books.state import PortfolioState, Valuation, read_latest_valuation, read_state
-from framework.config.model import Portfolio
 from framework.db.database import EMBEDDED, Database
 from framework.db.retry import retry
-from framework.engine.decider import Assignment
 from framework.engine.live import LiveEngine
 from framework.engine.observers import HANGS_SECONDS, Observers
 from framework.engine.precautions import stale_prices
@@ -146,7 +143,7 @@ class LiveRun:
         return LiveEngine(
             config.name,
             __version__,
-            [self._assignment(portfolio) for portfolio in config.portfolios],
+            [plan.assignment(portfolio, self._identities[portfolio.id]) for portfolio in config.portfolios],
             self._database.pool,
             self._database.url,
             feed,
@@ -156,11 +153,6 @@ class LiveRun:
             self._news.events(),
             plan.allocating(self._database.pool, feed, self.clock, since, self._news.allocated),
         )
-
-    def _assignment(self, portfolio: Portfolio) -> Assignment:
-        """It trades at prices as traded, so splits and dividends act on its books."""
-        made = self._plan.assignment(portfolio, self._identities[portfolio.id])
-        return replace(made, actions=self._plan.source.key())
 
     # The end.
 

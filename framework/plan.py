@@ -270,7 +270,7 @@ class Plan:
             costs=self.costs,
         )
 
-    def feed(self, adjusted_as_of: date | None = None, *, trade_adjusted: bool = False) -> Feed:
+    def feed(self, adjusted_as_of: date | None = None) -> Feed:
         """The market as the live engine reads it, for all portfolios."""
         from framework.data.feed import Feed
 
@@ -284,7 +284,6 @@ class Plan:
             config.adjust,
             bars,
             adjusted_as_of=adjusted_as_of,
-            trade_adjusted=trade_adjusted,
         )
 
     def coming(self) -> Coming:
@@ -315,6 +314,7 @@ class Plan:
             fx=self.currencies.live(portfolio.id, bars),
             flows=self.flows(portfolio.flows),
             is_allocated=self.allocation is not None and self.allocation.limits(portfolio.id),
+            actions=self.source.key() if self.source.price_kind() == "traded" else None,
         )
 
     def job(
@@ -332,9 +332,10 @@ class Plan:
             strategy=strategy,
             strategy_name=name,
             panel=data.panel,
+            trade=data.trade,
             timeline=data.timeline,
             first=data.first,
-            raw_close=data.raw_close,
+            acting=data.acting,
             schedule=self.coming().schedule(schedule),
             terms=self._terms(portfolio),
             make_indicator=self.indicator,

@@ -213,7 +213,7 @@ class _Scale:
         self._close = forward_fill(data.panel.close)
         self._rates = np.ones(self._close.shape) if data.rates is None else data.rates.at_close
         with np.errstate(divide="ignore", invalid="ignore"):
-            self._factor = self._close / forward_fill(data.raw_close)
+            self._factor = self._close / forward_fill(data.trade.close)
 
     def codes(self, tickers: Sequence[str]) -> Ints:
         """Where each of some tickers stands among the names."""

@@ -113,7 +113,6 @@ class _Simulated:
     fingerprint: str
     ready_at: float
     job: Simulation
-    is_traded: bool
 
 
 def run_config(plan: Plan, database: Database, progress: Progress, announce: Announce, keep: bool = False) -> RunResult:
@@ -173,7 +172,7 @@ def _result(
         name=plan.config.name,
         portfolios=tuple(each.result for each in done),
         benchmarks={each.result.portfolio_id: each.benchmark for each in done if each.benchmark is not None},
-        prices="traded" if all(each.is_traded for each in done) else "adjusted",
+        prices=plan.source.price_kind(),
         fill=FILL_RULE,
         costs=plan.costs.describe(),
         config=plan.loaded.resolved,
@@ -234,9 +233,8 @@ def _task(
             result.bars,
             result.simulation_seconds,
         )
-        is_traded = plan.source.price_kind() == "traded" and data.panel.close is data.raw_close
         notes = (*data.notes, *result.remarks())
-        return _Simulated(result, benchmark, notes, data.fingerprint(), ready_at, job, is_traded)
+        return _Simulated(result, benchmark, notes, data.fingerprint(), ready_at, job)
 
     return work
 
@@ -275,7 +273,7 @@ def _replay(
         if keep:
             announce(f"Replay: {how_to_use(name, str(plan.loaded.path))}")
 
-        feed = plan.feed(adjusted_as_of=plan.end, trade_adjusted=True)
+        feed = plan.feed(adjusted_as_of=plan.end)
 
         def allocating(clock: Clock) -> AllocationRunner | None:
             return plan.allocating(scratch.pool, feed, clock, plan.start, lambda due, made, text: None)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
 from typing import Any, Literal
 
 import numpy as np
@@ -67,27 +66,6 @@ def adjust(panel: Panel, actions: Sequence[CorporateAction], mode: Mode, session
     return replace(panel, **changed) if changed else panel
 
 
-def refuse_splits(actions: Sequence[CorporateAction], first: date, last: date) -> None:
-    """Refuse splits that would go unadjusted: positions are not split, so each would look like a loss or a gain.
-
-    Args:
-        actions: of any kind.
-        first, last: the exchange dates of the run, both included.
-
-    Raises:
-        DataError: an ex-date lies in the run; names ticker, date and ratio.
-    """
-    splits = [action for action in actions if action.kind == "split" and first <= action.ex_date <= last]
-    if not splits:
-        return
-    shown = ", ".join(f"{each.ticker} on {each.ex_date} ({each.value.normalize():f} for 1)" for each in splits[:5])
-    more = f" and {len(splits) - 5} more" if len(splits) > 5 else ""
-    raise DataError(
-        f"with adjust: none, these splits would look like losses or gains that nobody had: {shown}{more}. "
-        f"Set adjust: all, or adjust: splits, or choose dates without a split (the run is {first} to {last})"
-    )
-
-
 def factors(actions: Sequence[CorporateAction], session: Dates, close: Floats) -> tuple[Floats, Floats]:
     """What each bar of one ticker is multiplied by.
 
@@ -105,7 +83,7 @@ def factors(actions: Sequence[CorporateAction], session: Dates, close: Floats) -
     price, shares = np.ones(len(session)), np.ones(len(session))
     bars = np.flatnonzero(~np.isnan(close))
     for action in actions:
-        value = _positive(action)
+        value = positive(action)
         at = int(np.searchsorted(session[bars], np.datetime64(action.ex_date, "D")))
         if at == len(bars):
             continue
@@ -118,7 +96,12 @@ def factors(actions: Sequence[CorporateAction], session: Dates, close: Floats) -
     return price, shares
 
 
-def _positive(action: CorporateAction) -> float:
+def positive(action: CorporateAction) -> float:
+    """The value of an action.
+
+    Raises:
+        DataError: it is not positive.
+    """
     if not action.value.is_finite() or action.value <= 0:
         raise DataError(
             f"the {action.kind} of {action.ticker} on {action.ex_date} has the value {action.value}; "

@@ -55,7 +55,6 @@ class Feed:
         bars: rows that the longest window has.
         adjusted_as_of: adjust, at every moment, for all actions up to this exchange date, as the panel of a backtest
             that ends there is; bars of later sessions are not read. By default, for those that are ex at the moment.
-        trade_adjusted: trade at the adjusted prices, as backtests do until actions act on positions.
     """
 
     def __init__(
@@ -68,14 +67,13 @@ class Feed:
         bars: int,
         *,
         adjusted_as_of: date | None = None,
-        trade_adjusted: bool = False,
     ) -> None:
         if bars < 1:
             raise ValueError(f"bars of a feed must be 1 at least, was {bars}")
         if not tickers or len(set(tickers)) != len(tickers):
             raise ValueError(f"tickers of a feed must be distinct, and one at least; was {list(tickers)!r}")
         self._source, self._interval, self._calendar, self._mode = source, interval, calendar, mode
-        self._tickers, self._bars, self._trade_adjusted = tuple(tickers), bars, trade_adjusted
+        self._tickers, self._bars = tuple(tickers), bars
         self._kinds = () if source.price_kind() == "adjusted" else _KINDS[mode]
         self._as_of, self._last_ex_date = adjusted_as_of, adjusted_as_of or date.max
         self._end = None if adjusted_as_of is None else _last_moment(calendar, interval, adjusted_as_of)
@@ -94,7 +92,6 @@ class Feed:
             self._mode,
             bars,
             adjusted_as_of=self._as_of,
-            trade_adjusted=self._trade_adjusted,
         )
 
     def refresh(self, connection: Connection, now: datetime) -> Market:
@@ -124,7 +121,7 @@ class Feed:
                 mark = self._mark(connection, held.actions_since)
             if not self._serves(held, mark, moment):
                 self._held = held = self._read(connection, held, mark, moment)
-        return Market(held, moment, self._interval, self._bars, self._trade_adjusted)
+        return Market(held, moment, self._interval, self._bars)
 
     def _mark(self, connection: Connection, since: date) -> _Mark:
         asked = {"source": self._source.key(), "bar_interval": self._interval}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 
 from framework.data.adjust import Mode
 from framework.data.calendars import sessions
-from framework.model.bars import CorporateAction
 from framework.model.panel import Panel
 from framework.model.timeline import Timeline
 
@@ -72,31 +70,20 @@ def on_bars(run: Range, stored: Mapping[str, tuple[datetime, datetime]]) -> list
     ]
 
 
-def on_actions(run: Range, source: str, mode: Mode, actions: Sequence[CorporateAction], known: bool) -> list[str]:
-    """Sentences on splits and dividends that do nothing, of a source whose prices are as traded.
+def on_actions(source: str, mode: Mode, known: bool) -> list[str]:
+    """A sentence where splits and dividends may be missing, of a source whose prices are as traded.
 
     Args:
-        run: its bars.
         source: its key.
-        mode: what is adjusted for.
-        actions: of the panel's tickers.
+        mode: what strategies see adjusted for; who asks for ``none`` knows what the prices are.
         known: whether the source states any at all, of any ticker of the whole run.
     """
-    if not known and mode != "none":
-        return [
-            f"{source} states no splits or dividends: its prices are used as they are; a split would look like a loss"
-        ]
-    if mode == "all":
+    if known or mode == "none":
         return []
-    first, last = run.dates
-    unpaid = Counter(each.ticker for each in actions if each.kind == "dividend" and first <= each.ex_date <= last)
-    sentences = [
-        f"{count} {'dividend' if count == 1 else 'dividends'} of {ticker} between {first} and {last} "
-        f"{'is' if count == 1 else 'are'} neither paid nor adjusted for (adjust: {mode})"
-        for ticker in run.panel.tickers
-        if (count := unpaid[ticker])
+    return [
+        f"{source} states no splits or dividends: its prices are used as they are; a split would look like a loss, and "
+        "no dividend is paid"
     ]
-    return _few(sentences, "with such dividends")
 
 
 def _where(mask: NDArray[np.bool_]) -> list[int]:

@@ -28,7 +28,7 @@ from framework.model.panel import FIELDS, Panel
 from framework.model.rates import Rates
 from framework.model.timeline import Timeline
 
-_MAGIC = b"PEPANEL1"
+_MAGIC = b"PEPANEL2"
 _HEAD = struct.Struct("<8sQ")  # the magic, and the bytes of the header that follows
 _ALIGNED = 64
 _CLOCK = ("opens", "available", "session", "next_session")
@@ -88,8 +88,7 @@ def _arrays(loaded: LoadedPanel) -> dict[str, NDArray[Any]]:
     panel, rates = loaded.panel, loaded.rates
     found: dict[str, NDArray[Any]] = {"timestamps": panel.timestamps}
     found |= {name: getattr(panel, name) for name in FIELDS}
-    if loaded.raw_close is not panel.close:
-        found["raw_close"] = loaded.raw_close
+    found |= {f"trade.{name}": getattr(loaded.trade, name) for name in loaded.traded_apart}
     found |= {f"clock.{name}": getattr(loaded.timeline, name) for name in _CLOCK}
     if rates is not None:
         found |= {f"rates.{name}": value for name in _RATES if (value := getattr(rates, name)) is not None}
@@ -115,10 +114,11 @@ def _loaded(meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> LoadedPane
     panel = Panel(tuple(meta["tickers"]), arrays["timestamps"], **fields, interval=meta["interval"])
     clock = Timeline(panel.timestamps, *(part(f"clock.{name}") for name in _CLOCK))
     has_rates = "rates.at_open" in arrays
+    apart = {name: array for name in FIELDS if (array := part(f"trade.{name}")) is not None}
     return LoadedPanel(
         panel=panel,
+        trade=replace(panel, **apart) if apart else panel,
         timeline=clock,
-        raw_close=arrays.get("raw_close", panel.close),
         first=meta["first"],
         actions=tuple(
             CorporateAction(ticker, date.fromisoformat(day), kind, Decimal(value))

@@ -6,11 +6,12 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from framework.data.adjust import Mode, adjust, refuse_splits
+from framework.data.adjust import Mode, adjust, positive
 from framework.data.calendars import outside_sessions, reading_span, timeline, warmup_start
 from framework.data.fx import Conversion, rates_on
 from framework.data.notes import Range, on_actions, on_bars
@@ -20,8 +21,9 @@ from framework.db.market import read_corporate_actions
 from framework.db.pool import Pool
 from framework.db.queries import fetch_all, fetch_one
 from framework.errors import DataError
+from framework.model.acting import Acting
 from framework.model.bars import CorporateAction
-from framework.model.panel import Floats, Panel
+from framework.model.panel import FIELDS, Floats, Panel
 from framework.model.rates import Rates
 from framework.model.timeline import Timeline
 
@@ -33,9 +35,9 @@ class LoadedPanel:
     """What a backtest runs on.
 
     Attributes:
-        panel: the bars, adjusted as asked.
+        panel: the bars, adjusted as asked: what strategies see.
+        trade: the same bars as traded (as the source gave them, where it adjusts itself).
         timeline: of the same rows.
-        raw_close: shape ``(T, N)``: closes as traded (as the source gave them, where it adjusts itself).
         first: row of the first bar whose session is at or after the run's start; the rows before are warm-up.
         actions: the splits and dividends of the tickers, as the source states them.
         notes: what a reader of the results should know, a sentence each.
@@ -46,8 +48,8 @@ class LoadedPanel:
     """
 
     panel: Panel
+    trade: Panel
     timeline: Timeline
-    raw_close: Floats
     first: int
     actions: tuple[CorporateAction, ...]
     notes: tuple[str, ...]
@@ -59,7 +61,18 @@ class LoadedPanel:
     @property
     def nbytes(self) -> int:
         """Bytes of the bars."""
-        return self.panel.nbytes + (0 if self.raw_close is self.panel.close else self.raw_close.nbytes)
+        apart: list[Floats] = [getattr(self.trade, name) for name in self.traded_apart]
+        return self.panel.nbytes + sum(array.nbytes for array in apart)
+
+    @property
+    def traded_apart(self) -> tuple[str, ...]:
+        """The fields of ``trade`` that are not those of ``panel``."""
+        return tuple(name for name in FIELDS if getattr(self.trade, name) is not getattr(self.panel, name))
+
+    @cached_property
+    def acting(self) -> Acting:
+        """Where in the panel the splits and dividends act on what is held."""
+        return Acting.of(self.trade, self.timeline.session, self.actions)
 
     def after_warmup(self, bars: int) -> LoadedPanel:
         """The same with at most so many rows before ``first``, as views: what a smaller warm-up would have loaded."""
@@ -67,11 +80,12 @@ class LoadedPanel:
         if not start:
             return self
         panel = self.panel.rows(start, stop)
+        apart = {name: getattr(self.trade, name)[start:] for name in self.traded_apart}
         return replace(
             self,
             panel=panel,
+            trade=replace(panel, **apart) if apart else panel,
             timeline=self.timeline.rows(start, stop),
-            raw_close=panel.close if self.raw_close is self.panel.close else self.raw_close[start:],
             first=self.first - start,
             rates=None if self.rates is None else self.rates.rows(start, stop),
             known_fingerprint="",
@@ -82,8 +96,10 @@ class LoadedPanel:
         if self.known_fingerprint:
             return self.known_fingerprint
         bars = fingerprint(self.panel)
+        if self.traded_apart:
+            bars += fingerprint(self.trade) + repr(self.actions)
         if self.rates is None:
-            return bars
+            return bars if not self.traded_apart else hashlib.sha256(bars.encode()).hexdigest()
         return hashlib.sha256(bars.encode() + self.rates.at_open.tobytes() + self.rates.at_close.tobytes()).hexdigest()
 
 
@@ -118,7 +134,7 @@ def panel_for(
     Raises:
         ConfigError: the calendar is unknown.
         DataError: a ticker has no bars at all, or none of them has any from ``start`` to ``end``; names what there is.
-            Or a split lies in the run and ``mode`` is ``none``.
+            Or a split or dividend is not above 0.
     """
     reading = _Reading(pool, source.key(), tuple(tickers), interval, calendar, start, end)
     stored = reading.stored()
@@ -129,7 +145,7 @@ def panel_for(
         raise DataError(f"there is no {interval} bar from {start} to {end}; {reading.describe(stored)}")
     run = Range(panel, clock, first, calendar, start, end)
     notes = [*dropped, *on_bars(run, stored)]
-    raw_close = panel.close
+    signal = panel
     actions: tuple[CorporateAction, ...] = ()
     if source.price_kind() == "adjusted":
         notes.append(f"prices of {source.key()} were adjusted for splits and dividends before they were loaded")
@@ -137,15 +153,15 @@ def panel_for(
         with pool.connection() as connection:
             known = read_corporate_actions(connection, source.key(), [*tickers, *run_tickers])
         actions = tuple(action for action in known if action.ticker in panel.tickers)
-        if mode == "none":
-            refuse_splits(actions, *run.dates)
-        notes += on_actions(run, source.key(), mode, actions, known=bool(known))
-        panel = adjust(panel, actions, mode, clock.session)
+        for action in actions:
+            positive(action)
+        notes += on_actions(source.key(), mode, known=bool(known))
+        signal = adjust(panel, actions, mode, clock.session)
     if conversion is None:
-        return LoadedPanel(panel, clock, raw_close, first, actions, tuple(notes))
+        return LoadedPanel(signal, panel, clock, first, actions, tuple(notes))
     rates, late = rates_on(pool, source, conversion, interval, panel.tickers, clock, first)
     currencies = tuple(conversion.currencies[ticker] for ticker in tickers)
-    return LoadedPanel(panel, clock, raw_close, first, actions, (*notes, *late), rates, currencies)
+    return LoadedPanel(signal, panel, clock, first, actions, (*notes, *late), rates, currencies)
 
 
 def _first(clock: Timeline, start: date) -> int:

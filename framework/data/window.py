@@ -39,16 +39,14 @@ class Window:
 
     Attributes:
         signal: adjusted as the config says: what strategies and indicators see.
-        trade: what is traded at; the same rows and columns, and the same object where the two do not differ.
+        trade: as traded, which all is traded at; the same rows and columns, the same object where nothing differs.
         timeline: of the same rows.
-        raw_close: shape ``(T, N)``: closes as traded.
         generation: of the feed that it was cut from: rises whenever a bar or an action in memory changed.
     """
 
     signal: Panel
     trade: Panel
     timeline: Timeline
-    raw_close: Floats
     generation: int
 
     def fingerprint(self) -> str:
@@ -61,7 +59,7 @@ class Window:
             return self
         signal = self.signal.rows(0, rows)
         trade = signal if self.trade is self.signal else self.trade.rows(0, rows)
-        return Window(signal, trade, self.timeline.rows(0, rows), self.raw_close[:rows], self.generation)
+        return Window(signal, trade, self.timeline.rows(0, rows), self.generation)
 
     def before(self, day: date) -> Window:
         """The bars of sessions before a day."""
@@ -142,8 +140,8 @@ class Held:
 class Market:
     """What is known at one moment; any number of threads may cut windows from it."""
 
-    def __init__(self, held: Held, now: Moment, interval: str, bars: int, trade_adjusted: bool) -> None:
-        self._held, self._interval, self._bars, self._trade_adjusted = held, interval, bars, trade_adjusted
+    def __init__(self, held: Held, now: Moment, interval: str, bars: int) -> None:
+        self._held, self._interval, self._bars = held, interval, bars
         self._last = last_known(held.clock, now)
 
     @property
@@ -178,8 +176,7 @@ class Market:
             for ticker in tickers:
                 piece = self._piece(ticker)
                 if len(piece.times):
-                    values = piece.adjusted if self._trade_adjusted else piece.traded
-                    found[ticker] = float(values[_CLOSE, -1])
+                    found[ticker] = float(piece.traded[_CLOSE, -1])
         return found
 
     def last_sessions(self, tickers: Iterable[str]) -> dict[str, date]:
@@ -213,7 +210,7 @@ class Market:
         trade = signal = self._panel(tickers, times, traded)
         if adjusted is not traded:
             signal = self._panel(tickers, times, adjusted)
-        return Window(signal, signal if self._trade_adjusted else trade, clock, trade.close, held.generation)
+        return Window(signal, trade, clock, held.generation)
 
     def _panel(self, tickers: tuple[str, ...], times: Times, values: Floats) -> Panel:
         opens, highs, lows, closes, volumes = values

@@ -9,13 +9,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from framework.engine.corporate import Corporate
 from framework.engine.fills import Block, FillLog
-from framework.errors import PluginError
-from framework.model.money import LOT_SLACK, MICRO, Number, converted, to_micro
+from framework.model.acting import Acting
+from framework.model.money import LOT_SLACK, MICRO, converted, to_micro
 from framework.model.panel import Floats, Panel, forward_fill
 from framework.model.rates import Rates
 from framework.model.result import Unfilled
-from framework.trading.costs import CommissionModel, Costs, SlippageModel
+from framework.trading.costs import Costs, check_fees, checked_bps, slipped
+from framework.trading.splits import NOTHING_LEFT, split_order
 from framework.trading.trim import trim
 
 #: Cells (bars × tickers) valued at once.
@@ -61,9 +63,18 @@ class Account:
     Prices are in micros per lot throughout, and in the ticker's own currency; cash, fees and values are in the
     portfolio's. It is never short, and no buy overdraws it. With ``rates`` all orders must go through the order book:
     the paths on arrays and plain numbers know one currency only.
+
+    Args:
+        panel: bars as they are traded at.
+        terms: of the portfolio.
+        first: row of the first bar that counts.
+        rates: to the portfolio's currency; None: all tickers are in it.
+        acting: splits and dividends, which act on what is held.
     """
 
-    def __init__(self, panel: Panel, terms: Terms, first: int, rates: Rates | None = None) -> None:
+    def __init__(
+        self, panel: Panel, terms: Terms, first: int, rates: Rates | None = None, acting: Acting | None = None
+    ) -> None:
         self.terms = terms
         self.cash = to_micro(terms.opening_cash)
         self.lots = np.zeros(len(panel.tickers))
@@ -77,6 +88,9 @@ class Account:
         self.lows = panel.low
         self.volumes = panel.volume
         self.fills = FillLog()
+        self.corporate = Corporate(acting or Acting(), first)
+        #: Row of the next split or dividend; far beyond all rows when there is none left.
+        self.next_action = self.corporate.next_row
         self.unfilled: list[Unfilled] = []
         #: Row that each of these was decided on.
         self.unfilled_decided: list[int] = []
@@ -113,6 +127,9 @@ class Account:
         start = self.valued
         if start > bar:
             return float(self.equity[bar])
+        if self.next_action <= bar:
+            self.open(bar)
+            start = self.valued
         if start < bar:
             self._put_off(start, bar)
         cash = self.cash
@@ -121,6 +138,13 @@ class Account:
         self.cash_rows[bar] = cash
         self.valued = bar + 1
         return worth
+
+    def open(self, bar: int) -> None:
+        """Book the splits and dividends up to the open of ``bar``; the rows before each are valued without it."""
+        while self.next_action <= bar:
+            self.value_to(self.next_action - 1)
+            self.corporate.book(self)
+            self.next_action = self.corporate.next_row
 
     def _put_off(self, start: int, stop: int) -> None:
         """Note what these rows (``stop`` exclusive) are worth; many short spans are valued faster together."""
@@ -233,8 +257,8 @@ class Account:
         model = self.terms.costs.slippage
         if model is None or model.uses_quantity:
             return to_micro(opens) / self.terms.lots_per_share
-        worse = _checked_bps(model, float(model.slippage_bps(side, np.nan, np.nan, np.nan)))
-        return np.rint(_slipped(to_micro(opens), side, worse)) / self.terms.lots_per_share
+        worse = checked_bps(model, float(model.slippage_bps(side, np.nan, np.nan, np.nan)))
+        return np.rint(slipped(to_micro(opens), side, worse)) / self.terms.lots_per_share
 
     def price(self, bar: int, column: int, lots: float, at: float | None = None) -> float:
         """Fill price of one order in ``bar``, micros per lot. ``at``: price before slippage, if not the bar's open."""
@@ -242,8 +266,8 @@ class Account:
         micros, model = to_micro(opening), self.terms.costs.slippage
         if model is not None:
             shares, volume = abs(lots) / self.terms.lots_per_share, float(self.volumes[bar, column])
-            worse = _checked_bps(model, float(model.slippage_bps(side, shares, opening, volume)))
-            micros = float(round(_slipped(micros, side, worse)))
+            worse = checked_bps(model, float(model.slippage_bps(side, shares, opening, volume)))
+            micros = float(round(slipped(micros, side, worse)))
         return micros / self.terms.lots_per_share
 
     def fee(self, lots: float, price: float, rate: float = 1.0) -> float:
@@ -256,7 +280,7 @@ class Account:
         if rate != 1.0:
             per_share, notional = per_share * rate, converted(notional, rate)
         fees = float(model.fees(lots / self.terms.lots_per_share, per_share, notional / MICRO))
-        _check_fees(model, fees)
+        check_fees(model, fees)
         return to_micro(fees)
 
     def _fees(self, lots: Floats, price: Floats, notional: Floats) -> Floats:
@@ -266,7 +290,7 @@ class Account:
         per_share = price * (self.terms.lots_per_share / MICRO)
         fees = np.where(lots == 0.0, 0.0, model.fees(shares, per_share, np.abs(notional) / MICRO))
         for extreme in (float(np.minimum.reduce(fees)), float(np.maximum.reduce(fees))):
-            _check_fees(model, extreme)
+            check_fees(model, extreme)
         return to_micro(fees)
 
     # The fast path: target weights, all fillable at the next open, as arrays.
@@ -288,6 +312,10 @@ class Account:
         target += LOT_SLACK
         np.trunc(target, out=target)
         np.subtract(target, self.lots[columns], out=lots)
+        if self.next_action == bar + 1:
+            self.open(bar + 1)
+            self._split_orders(bar, columns, lots)
+            target = self.lots[columns] + lots
         if sell_prices is not None:
             np.copyto(block.price[start:stop], sell_prices, where=lots < 0.0)
         elif self._impact:
@@ -299,6 +327,15 @@ class Account:
             target = before + lots
         self.lots[columns] = target
         self.cash = after
+
+    def _split_orders(self, bar: int, columns: NDArray[np.int64], lots: Floats) -> None:
+        """Make orders of old shares (shape ``(K,)``, in place) that fill at the next row orders of new ones."""
+        for split in self.corporate.splits.get(bar + 1, ()):
+            for place in np.flatnonzero((columns == split.column) & (lots != 0.0)).tolist():
+                old = float(lots[place])
+                lots[place] = split_order(old, split.ratio)
+                if not lots[place]:
+                    self.note_unfilled(bar + 1, split.column, old, NOTHING_LEFT, bar)
 
     def _price_by_quantity(self, block: Block, bar: int, start: int, stop: int) -> None:
         cells = zip(block.ticker[start:stop].tolist(), block.lots[start:stop].tolist(), strict=True)
@@ -351,24 +388,6 @@ class Account:
         """
         self.unfilled.append(Unfilled(bar, column, lots / self.terms.lots_per_share, reason))
         self.unfilled_decided.append(bar if decided is None else decided)
-
-
-def _slipped(micros: Number, side: int, bps: float) -> Number:
-    """A price ``bps`` worse. Whole numbers as far as it goes: half a micro must be seen as half, to round it right."""
-    return micros * (1e4 + side * bps) / 1e4
-
-
-def _check_fees(model: CommissionModel, fees: float) -> None:
-    if not 0.0 <= fees < np.inf:
-        raise PluginError(f"commission model {type(model).__name__} gave fees of {fees}; allowed: 0 or more, finite")
-
-
-def _checked_bps(model: SlippageModel, bps: float) -> float:
-    if not -1e4 < bps < 1e4:
-        raise PluginError(
-            f"slippage model {type(model).__name__} gave {bps} basis points; allowed: above -10000 and below 10000"
-        )
-    return bps
 
 
 def _last_closes(close: Floats) -> Floats:

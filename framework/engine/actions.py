@@ -30,21 +30,16 @@ from framework.db.pool import Pool
 from framework.db.queries import Row, execute, fetch_all, fetch_one
 from framework.db.retry import retry
 from framework.db.types import Connection
-from framework.errors import BookingError, DataError
+from framework.errors import BookingError
 from framework.model.bars import CorporateAction
-from framework.model.money import notional_decimal, price_decimal
-
-#: The reason of orders of which a split leaves less than a lot.
-NOTHING_LEFT = "nothing left of it after a split"
+from framework.model.money import notional_decimal
+from framework.trading.splits import NOTHING_LEFT, ratio_of, split_price
 
 #: A ticker's currency, and its rate at a moment where that is not the portfolio's.
 RateOf: TypeAlias = Callable[[str, datetime], tuple[str, Decimal | None]]
 
 #: A source moves an ex-date by no more.
 _MOVED_DAYS = 20
-_ZERO, _MICRO = Decimal(0), Decimal("1e-6")
-#: A ratio such as 1 for 3 is written with so many decimals that it is that ratio.
-_LARGEST_OLD, _CLOSE = 10**6, Fraction(1, 10**9)
 
 
 @dataclass(frozen=True)
@@ -213,7 +208,7 @@ class Actions:
         orders = self._orders(connection, due)
         if orders is None:
             return None
-        ratio = _ratio(due.action)
+        ratio = ratio_of(due.action)
         entry = Split(
             portfolio_id=self._identity.portfolio_id,
             key=self._key(due.action),
@@ -322,28 +317,14 @@ class _Change:
 
 
 def _rescaled(order: _Order, ratio: Fraction, lot: Decimal) -> _Change:
-    new, old = Decimal(ratio.numerator), Decimal(ratio.denominator)
-
     def price(before: Decimal | None) -> Decimal | None:
-        return None if before is None else max(_MICRO, price_decimal(before * old / new))
+        return None if before is None else split_price(before, ratio)
 
     with exact():
-        whole = (order.quantity - order.filled) * new / old
+        whole = (order.quantity - order.filled) * ratio.numerator / ratio.denominator
         rest = (whole / lot).to_integral_value(ROUND_DOWN) * lot
         prices = price(order.limit_price), price(order.stop_price), price(order.decision_price)
         return _Change(order, order.filled + rest, *prices, lost=whole - rest)
-
-
-def _ratio(split: CorporateAction) -> Fraction:
-    """New shares for old ones, in whole numbers."""
-    value = Fraction(split.value)
-    ratio = value.limit_denominator(_LARGEST_OLD)
-    if not value or abs(ratio - value) > _CLOSE * value:
-        raise DataError(
-            f"the split of {split.ticker} on {split.ex_date} has the ratio {split.value}, which is no ratio of whole "
-            f"numbers up to {_LARGEST_OLD}; correct this row of corporate_actions, or set is_ignored of it"
-        )
-    return ratio
 
 
 def _plain(number: Decimal) -> str:

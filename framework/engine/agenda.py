@@ -100,6 +100,8 @@ class Agenda:
         self.row = self._stops[self._done].row if self._done < len(self._stops) else _NEVER
         self._book.run_to(stop.row)
         if stop.flow is not None:
+            if stop.is_after:  # splits and dividends of its session come before
+                self._account.open(stop.row + 1)
             self._flow(stop.row, stop.flow)
         elif self._meeting is not None:
             self._account.value_to(stop.row)

@@ -77,7 +77,7 @@ class BarStep:
         at = row - self._start
         if not self._fillable[at]:
             return False
-        if len(columns) <= FEW_ORDERS:
+        if len(columns) <= FEW_ORDERS and row + 1 < self._account.next_action:
             return self._few_at_once(row, columns.tolist(), weights)
         asked = weights[columns]
         if not (np.minimum.reduce(asked) >= 0.0 and np.maximum.reduce(asked) <= MAX_WEIGHT):

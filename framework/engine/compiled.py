@@ -60,7 +60,7 @@ def worth(closes: Any, row: int, lots: Any, products: Any, sums: Any, parts: Any
 
 @njit(cache=True)
 def run(
-    bars: Any, edges: Any, begin: int, ticker: Any, size: Any, buy: Any, sell: Any, clean: Any, closes: Any,
+    bars: Any, edges: Any, begin: int, stop: int, ticker: Any, size: Any, buy: Any, sell: Any, clean: Any, closes: Any,
     lots: Any, cash: float, unit: float, usable: float, limit: float, lots_per_share: float, charges: Any, parts: Any,
     out_lots: Any, out_notional: Any, out_fees: Any, equity: Any, cash_rows: Any, valued: int,
 ) -> Any:  # fmt: skip
@@ -68,7 +68,7 @@ def run(
     products, sums = np.empty(len(lots)), np.empty(64)
     rate, amount, fixed, minimum = charges
     is_charged = rate != 0.0 or amount != 0.0 or fixed != 0.0 or minimum != 0.0
-    for bar in range(begin, len(bars)):
+    for bar in range(begin, stop):
         row, low, high = bars[bar], edges[bar], edges[bar + 1]
         for cell in range(low, high):
             if not clean[cell]:
@@ -105,4 +105,4 @@ def run(
             lots[ticker[cell]] += out_lots[cell]
             if out_lots[cell] < 0.0:
                 buy[cell] = sell[cell]
-    return len(bars), cash, valued
+    return stop, cash, valued

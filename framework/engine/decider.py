@@ -298,7 +298,7 @@ class Decider:
             desk.target_weights(gather_missed(weights, np.array(self._rows(desk, window, last)))[desk.last])
             return {}
         portfolio_id = assignment.identity.portfolio_id
-        ctx = Context(window.signal, window.timeline, window.raw_close, cursor, desk.account, portfolio_id)
+        ctx = Context(window.signal, window.timeline, window.trade.close, cursor, desk.account, portfolio_id)
         if last is not None:
             ctx.state = copy.deepcopy(last.state)  # a decision that is late leaves it as it was
             ctx.lapsed = tuple(

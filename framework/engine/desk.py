@@ -16,7 +16,7 @@ from framework.data.window import Window
 from framework.engine.account import Account, Terms
 from framework.engine.matching import Waiting
 from framework.engine.orders import CANCELLED, REPLACED, OrderBook, Review
-from framework.model.money import MICRO, exact_decimal, rate_decimal
+from framework.model.money import MICRO, exact_decimal, rate_decimal, shares_decimal
 from framework.model.panel import Floats
 from framework.model.rates import Rates
 from framework.trading.context import OrderRequest
@@ -153,4 +153,4 @@ class Desk:
         return exact_decimal(close * MICRO, MICRO) if close else None
 
     def _shares(self, lots: float) -> Decimal:
-        return exact_decimal(lots, self._per_share)
+        return shares_decimal(lots, self._per_share)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +12,9 @@ from framework.model.money import MICRO
 from framework.model.panel import Floats
 from framework.model.rates import Rates
 from framework.model.result import Ints, Trades
+
+if TYPE_CHECKING:
+    from framework.engine.corporate import Split
 
 #: Fills that are packed together where their number is not known beforehand.
 BLOCK = 1 << 15
@@ -61,7 +67,14 @@ class FillLog:
             decided, amounts = block.decided[kept], (block.lots, block.price, block.notional, block.fees)
             self._chunks.append((block.ticker[kept], decided, decided + 1, *(column[kept] for column in amounts)))
 
-    def trades(self, opens: Floats, closes: Floats, lots_per_share: float, rates: Rates | None = None) -> Trades:
+    def trades(
+        self,
+        opens: Floats,
+        closes: Floats,
+        lots_per_share: float,
+        rates: Rates | None = None,
+        splits: Sequence[Split] = (),
+    ) -> Trades:
         """All fills in booking order: by bar; at the open, then inside; sells, then buys; each in ticker order.
 
         Args:
@@ -69,6 +82,7 @@ class FillLog:
             closes: shape ``(T, N)``, last closes, which orders were decided on.
             lots_per_share: of this portfolio.
             rates: that fills were converted at, if any.
+            splits: between whose rows the price decided on is of other shares than the fill.
         """
         ticker, decided, filled, lots, price, notional, fees = self._columns()
         inside = _as_columns(self.inside, FIELDS + 1)
@@ -77,13 +91,17 @@ class FillLog:
         arrival[is_inside] = inside[-1]
         order = np.argsort((filled * 4 + is_inside * 2 + (lots > 0.0)) * opens.shape[1] + ticker, kind="stable")
         ticker, decided, filled = ticker[order], decided[order], filled[order]
+        decision_price = closes[decided, ticker]
+        for split in splits:
+            crossed = (ticker == split.column) & (decided < split.row) & (filled >= split.row)
+            decision_price[crossed] = np.rint(decision_price[crossed] / float(split.ratio) * MICRO) / MICRO
         return Trades(
             ticker=ticker,
             decided=decided,
             filled=filled,
             quantity=lots[order] / lots_per_share,
             arrival_price=arrival[order],
-            decision_price=closes[decided, ticker],
+            decision_price=decision_price,
             price=np.rint(price[order] * lots_per_share) / MICRO,
             notional=np.abs(notional[order]) / MICRO,
             fees=fees[order] / MICRO,

@@ -30,11 +30,19 @@ def cut_off(job: Simulation, row: int) -> Simulation:
 
 def window(job: Simulation, start: int, stop: int) -> Simulation:
     """Rows ``start`` to ``stop`` (exclusive) alone, copied; they count from the first that did, if it is there."""
+    alone = between(job, start, stop)
+    return replace(alone, panel=copied(alone.panel), trade=copied(alone.trade))
+
+
+def between(job: Simulation, start: int, stop: int) -> Simulation:
+    """The same as views."""
+    panel = job.panel.rows(start, stop)
     return replace(
         job,
-        panel=copied(job.panel.rows(start, stop)),
+        panel=panel,
+        trade=panel if job.trade is job.panel else job.trade.rows(start, stop),
         timeline=job.timeline.rows(start, stop),
-        raw_close=job.raw_close[start:stop].copy(),
+        acting=job.acting.between(start, stop),
         first=max(0, job.first - start),
         rates=None if job.rates is None else job.rates.rows(start, stop),
     )
@@ -64,7 +72,6 @@ def _changed(job: Simulation, row: int, kinds: Floats) -> Simulation:
     # A ticker without a bar so far moves away from its first one.
     base = forward_fill(np.vstack([close[::-1], panel.close[: row + 1]]))[-1]
     fields = {name: getattr(panel, name).copy() for name in FIELDS}
-    raw_close = job.raw_close.copy()
     with np.errstate(all="ignore"):
         moved = close / base
         far = moved * moved * moved
@@ -76,12 +83,21 @@ def _changed(job: Simulation, row: int, kinds: Floats) -> Simulation:
         fields["high"][after] = np.maximum(new_open, new_close) * (high / np.maximum(opens, close))
         fields["low"][after] = np.minimum(new_open, new_close) * (low / np.minimum(opens, close))
         fields["volume"][after] *= shares
-        raw_close[after] *= new_close / close
-    return replace(job, panel=replace(panel, **fields), raw_close=raw_close)
+        changed = replace(panel, **fields)
+        if job.trade is panel:
+            return replace(job, panel=changed, trade=changed)
+        # What is traded at moves as what is seen does.
+        traded = {name: getattr(job.trade, name).copy() for name in FIELDS}
+        for name in FIELDS:
+            traded[name][after] *= fields[name][after] / getattr(panel, name)[after]
+    return replace(job, panel=changed, trade=replace(job.trade, **traded))
 
 
 def shaken(job: Simulation) -> Simulation:
     """All prices moved by next to nothing, the same at each call: what was decided by rounding is so no more."""
     factor = 1.0 + _SHAKEN * np.random.default_rng(7).standard_normal(job.panel.close.shape)
-    fields = {name: getattr(job.panel, name) * factor for name in _PRICES}
-    return replace(job, panel=replace(job.panel, **fields), raw_close=job.raw_close * factor)
+
+    def moved(panel: Panel) -> Panel:
+        return replace(panel, **{name: getattr(panel, name) * factor for name in _PRICES})
+
+    return replace(job, panel=moved(job.panel), trade=moved(job.trade))

@@ -53,18 +53,19 @@ def run_fast(
     bars: Ints,
     edges: Ints,
     begin: int,
+    stop: int,
     lots_per_micro: Floats,
     block: Block,
     sell_prices: Floats | None,
     clean: NDArray[np.bool_],
 ) -> int:
-    """Decide and fill bars from ``begin`` on, as far as they are plain.
+    """Decide and fill bars from ``begin`` to ``stop`` (exclusive), as far as they are plain.
 
     Args:
         account: whose; what it holds, its cash and its values are brought forward.
         bars: shape ``(B,)``: rows of the decisions, rising.
         edges: shape ``(B + 1,)``: cells ``edges[i]`` to ``edges[i+1]`` are those of the i-th bar.
-        begin: the first bar to do, counted in ``bars``.
+        begin, stop: the first bar to do, and where splits or dividends act next; counted in ``bars``.
         lots_per_micro, sell_prices: shape ``(K,)``, as for :meth:`Account.rebalance`.
         block: the ``K`` cells; gets the fills.
         clean: shape ``(K,)``: whether a cell can trade at the next open.
@@ -81,6 +82,7 @@ def run_fast(
         bars,
         edges,
         begin,
+        stop,
         block.ticker,
         lots_per_micro,
         block.price,
@@ -116,13 +118,13 @@ def run_bars(account: Account, book: OrderBook, cells: Cells, bars: Ints, edges:
     """
     at = 0
     while at < len(bars):
-        if not book.waiting:
-            at = run_fast(account, bars, edges, at, cells.lots_per_micro, cells.block, cells.sell, cells.clean)
-            if at == len(bars):
-                break
+        book.run_to(int(bars[at]))
+        stop = int(np.searchsorted(bars, account.next_action - 1))
+        if not book.waiting and stop > at:
+            at = run_fast(account, bars, edges, at, stop, cells.lots_per_micro, cells.block, cells.sell, cells.clean)
+            if at == stop:
+                continue
         bar, low, high = int(bars[at]), int(edges[at]), int(edges[at + 1])
-        if book.waiting:
-            book.run_to(bar)
         if book.waiting or not cells.clean[low:high].all():
             one_bar(account, book, bar, cells, low, high)
         else:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framework.engine.asked import Decisions, Difference, ask
-from framework.engine.futures import cut_off, mixed, shaken, turned
+from framework.engine.futures import between, cut_off, mixed, shaken, turned
 from framework.engine.leftovers import Leftovers
 from framework.engine.schedule import decision_rows
 from framework.engine.simulator import Simulation
@@ -99,10 +99,7 @@ def newest(job: Simulation) -> Simulation:
     skip = max(0, len(job.panel) - most)
     if not skip:
         return job
-    panel, clock = job.panel.rows(skip, len(job.panel)), job.timeline.rows(skip, len(job.panel))
-    rates = None if job.rates is None else job.rates.rows(skip, len(job.panel))
-    first = max(0, job.first - skip)
-    return replace(job, panel=panel, timeline=clock, raw_close=job.raw_close[skip:], first=first, rates=rates)
+    return between(job, skip, len(job.panel))
 
 
 def spread(rows: Ints, most: int) -> Ints:

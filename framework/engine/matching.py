@@ -7,12 +7,16 @@ stop and slips; and a stop-limit that is triggered inside the bar fills there on
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from fractions import Fraction
 from math import inf
 from typing import NamedTuple
 
+from framework.books.exact import exact
 from framework.model.money import to_micro
 from framework.model.orders import MARKET, OrderTerms
+from framework.trading.splits import split_order, split_price
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class Waiting:
         is_target: made to reach a target.
         not_before: row of the first bar in which it may trade; 0: the one after it was decided.
         is_void: its session has no bar any more in which it could trade: it ends there.
+        split_close: the close that it was decided on as a price of today's shares; None: there was no split since.
     """
 
     column: int
@@ -40,11 +45,31 @@ class Waiting:
     is_target: bool = False
     not_before: int = 0
     is_void: bool = False
+    split_close: float | None = None
 
     @property
     def is_on_its_way(self) -> bool:
         """Whether later targets count on it: market orders and those of targets; else it rests at its price."""
         return self.is_target or self.terms.order_type == "market"
+
+
+def after_split(order: Waiting, ratio: Fraction, close: float) -> Waiting:
+    """An order of old shares as one of new ones; of 0 lots where nothing is left.
+
+    Args:
+        order: before it.
+        ratio: new shares for old ones.
+        close: that the order was decided on.
+    """
+
+    def price(old: float | None) -> float | None:
+        return None if old is None else float(split_price(Decimal(repr(old)), ratio))
+
+    with exact():
+        terms = order.terms
+        terms = replace(terms, limit_price=price(terms.limit_price), stop_price=price(terms.stop_price))
+        decided_on = price(close if order.split_close is None else order.split_close)
+        return replace(order, lots=split_order(order.lots, ratio), terms=terms, split_close=decided_on)
 
 
 class Bar(NamedTuple):

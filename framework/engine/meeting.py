@@ -17,7 +17,7 @@ from framework.engine.backtest import StoppedError
 from framework.engine.matching import Waiting
 from framework.engine.orders import OrderBook
 from framework.errors import AllocationError
-from framework.model.money import MICRO, exact_decimal, rate_decimal, to_micro
+from framework.model.money import MICRO, rate_decimal, shares_decimal, to_micro
 from framework.model.panel import Floats, Panel
 from framework.model.result import AllocationResult, Flows, MasterResult
 from framework.model.timeline import Timeline
@@ -75,12 +75,13 @@ class Seat:
 
     def _cost(self, order: Waiting) -> Decimal:
         account, limit = self.account, order.terms.limit_price
-        shares = exact_decimal(order.lots, account.terms.lots_per_share)
+        shares = shares_decimal(order.lots, account.terms.lots_per_share)
         if account.rates is not None:
             shares *= rate_decimal(account.rates.at_close.item(order.decided, order.column))
         if limit is not None:
             return shares * Decimal(round(limit * MICRO))
-        return shares * Decimal(round(account.closes.item(order.decided, order.column) * MICRO)) * _RESERVE
+        decided_on = order.split_close or account.closes.item(order.decided, order.column)
+        return shares * Decimal(round(decided_on * MICRO)) * _RESERVE
 
     def equity(self) -> float:
         """At the close of the row it stands at, with all that has come since; in micros."""

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from framework.data.slots import Delays
 from framework.engine.account import Account
-from framework.engine.matching import Bar, Match, Waiting, at_open, held_to_limit, match, triggers
+from framework.engine.matching import Bar, Match, Waiting, after_split, at_open, held_to_limit, match, triggers
 from framework.errors import StrategyError
 from framework.model.money import MICRO, MIN_PRICE, cut, to_micro
 from framework.model.orders import MARKET, OrderTerms
 from framework.model.panel import Floats
 from framework.trading.context import OrderRequest
+from framework.trading.splits import NOTHING_LEFT
 
 #: Largest weight: a hundred thousand percent of equity is a mistake.
 MAX_WEIGHT = 1000.0
@@ -201,10 +202,11 @@ class OrderBook:
     # Fills.
 
     def run_to(self, bar: int) -> None:
-        """Let waiting orders trade in the bars up to ``bar``."""
+        """Let waiting orders trade in the bars up to ``bar``; splits and dividends are booked up to its open."""
         while self.waiting and self._next_bar <= bar:
             self._trade(self._next_bar)
             self._next_bar += 1
+        self.account.open(bar)
 
     def end(self, last_bar: int) -> None:
         """Close the book after the last bar."""
@@ -220,6 +222,9 @@ class OrderBook:
         return found.price / MICRO
 
     def _trade(self, bar: int) -> None:
+        self.account.open(bar)
+        if bar in self.account.corporate.splits:
+            self._split(bar)
         trades, self.waiting = self._matched(bar)
         if trades:
             self.account.value_to(bar - 1)
@@ -238,6 +243,16 @@ class OrderBook:
             else:
                 self._end(bar, order, order.lots, reason)
         self._busy = {order.column for order in self.waiting}
+
+    def _split(self, bar: int) -> None:
+        """Make orders of old shares, which are all that were decided before this bar, orders of new ones."""
+        for split in self.account.corporate.splits[bar]:
+            for order in self._of(split.column):
+                new = after_split(order, split.ratio, self.account.closes.item(order.decided, split.column))
+                at = self.waiting.index(order)
+                self.waiting[at : at + 1] = [new] if new.lots else []
+                if not new.lots:
+                    self._end(bar, order, order.lots, NOTHING_LEFT)
 
     def _matched(self, bar: int) -> tuple[list[Trade], list[Waiting]]:
         """The orders that trade in this bar, in ticker order, and those that wait on."""

@@ -27,7 +27,7 @@ from framework.engine.account import Account, Terms
 from framework.engine.matching import Waiting
 from framework.engine.orders import OrderBook
 from framework.errors import DuplicateOrder
-from framework.model.money import MICRO, exact_decimal
+from framework.model.money import MICRO, exact_decimal, shares_decimal
 from framework.model.orders import OrderTerms
 from framework.model.rates import Rates
 from framework.model.timeline import moment, stamp
@@ -237,7 +237,7 @@ class _Desk:
     def filled(self, order: Waiting, lots: float, price: float, fees: float) -> None:
         """Note an execution."""
         resting, clock = self._orders[order.order_id], self.window.timeline
-        quantity = exact_decimal(abs(lots), self._per_share)
+        quantity = shares_decimal(abs(lots), self._per_share)
         resting.added += quantity
         resting.reduce(quantity)
         opens = moment(clock.opens[self._row])
@@ -260,7 +260,7 @@ class _Desk:
         """Note the end of an order, or of a part of it."""
         resting = self._orders[order.order_id]
         resting.reason = reason
-        resting.reduce(exact_decimal(abs(lots), self._per_share))
+        resting.reduce(shares_decimal(abs(lots), self._per_share))
 
     # Which order may trade where.
 

@@ -1,8 +1,11 @@
 """Runs one strategy over one panel: decisions on closes, fills at the next open, a value at every close.
 
-Order of events at a bar (trading-rules 3): fills at the open of what was decided before, sells first; valuation at the
-close; decisions on that close. Nothing happens between a decision and the next open, so where every order can trade
-there, decision and fill are one step on arrays (:meth:`Account.rebalance`). All else goes order by order.
+Order of events at a bar (trading-rules 3): splits and dividends; fills at the open of what was decided before, sells
+first; valuation at the close; decisions on that close. Little happens between a decision and the next open, so where
+every order can trade there, decision and fill are one step on arrays (:meth:`Account.rebalance`). All else goes order
+by order.
+
+There are two panels of the same bars: what strategies see, adjusted for splits and dividends, and what is traded at.
 """
 
 from __future__ import annotations
@@ -23,13 +26,15 @@ from framework.engine.few import FEW_ORDERS, FEW_TICKERS, CellLists, Trader, reb
 from framework.engine.fills import Block
 from framework.engine.meeting import Seat
 from framework.engine.orders import MAX_WEIGHT, OrderBook
+from framework.engine.outcome import result_of
 from framework.engine.review import BacktestReview, decide_by_order
 from framework.engine.schedule import decision_rows, delays, gather_missed
 from framework.errors import EngineError, StrategyError
-from framework.model.money import MICRO, MIN_PRICE
+from framework.model.acting import Acting
+from framework.model.money import MIN_PRICE
 from framework.model.panel import Floats, Panel
 from framework.model.rates import Rates
-from framework.model.result import Flows, PortfolioResult, Trades
+from framework.model.result import PortfolioResult
 from framework.model.timeline import Timeline
 from framework.trading.context import Context, Cursor, IndicatorMaker, OrderRequest, SetupContext
 from framework.trading.risk import NamedRule
@@ -54,10 +59,10 @@ class Simulation:
         portfolio_id: names it in results and messages.
         strategy: a fresh object, used for this run only.
         strategy_name: its registered name.
-        panel: the bars, warm-up first; what is decided on and traded at.
-        timeline: the clock of the panel.
+        panel: the bars, warm-up first, as the strategy sees them: adjusted.
+        trade: the same bars as traded, for sizes, fills and values.
+        timeline: the clock of the panels.
         first: row of the first bar that counts; decisions begin there.
-        raw_close: shape ``(T, N)``, closes as traded, for ``ctx.raw_close``.
         schedule: ``every_bar``, ``daily``, ``weekly``, ``monthly``, or slots.
         terms: cash, lots, buffer, costs.
         make_indicator: indicator from name and parameters.
@@ -68,15 +73,16 @@ class Simulation:
         currencies: of each ticker, where there are ``rates``.
         interruptions: flows of capital, and allocations.
         is_fast: the compiled loop is used where it can be.
+        acting: splits and dividends, where ``trade`` is not adjusted for them.
     """
 
     portfolio_id: str
     strategy: Strategy
     strategy_name: str
     panel: Panel
+    trade: Panel
     timeline: Timeline
     first: int
-    raw_close: Floats
     schedule: Schedule
     terms: Terms
     make_indicator: IndicatorMaker
@@ -87,6 +93,7 @@ class Simulation:
     currencies: tuple[str, ...] = ()
     interruptions: Interruptions = field(default_factory=Interruptions)
     is_fast: bool = False
+    acting: Acting = field(default_factory=Acting)
 
 
 def simulate(job: Simulation, progress: Progress | None = None) -> PortfolioResult:
@@ -96,11 +103,11 @@ def simulate(job: Simulation, progress: Progress | None = None) -> PortfolioResu
         StrategyError: the strategy raised, or returned something unusable; names portfolio, strategy and bar.
     """
     began = time.perf_counter()
-    account = Account(job.panel, job.terms, job.first, job.rates)
-    review = BacktestReview(job.risk, account, job.panel, job.timeline, job.portfolio_id) if job.risk else None
+    account = Account(job.trade, job.terms, job.first, job.rates, job.acting)
+    review = BacktestReview(job.risk, account, job.trade, job.timeline, job.portfolio_id) if job.risk else None
     late = delays(job.schedule, job.timeline)
     book = OrderBook(account, job.timeline.last_of_session(), review=review, delays=late)
-    seat = Seat(account, book, review, job.panel, job.timeline, job.first)
+    seat = Seat(account, book, review, job.trade, job.timeline, job.first)
     agenda = Agenda(job.interruptions, job.portfolio_id, job.schedule, seat, job.timeline, job.first)
     last = len(job.panel) - 1
     if last >= job.first:
@@ -112,7 +119,7 @@ def simulate(job: Simulation, progress: Progress | None = None) -> PortfolioResu
         account.value_to(last)
         account.catch_up()
     notes = (*(() if review is None else review.notes()), *agenda.notes())
-    return _result(job, account, notes, time.perf_counter() - began)
+    return result_of(job, account, notes, time.perf_counter() - began)
 
 
 def _run_bars(
@@ -125,7 +132,7 @@ def _run_bars(
 ) -> None:
     """The ``on_bar`` style: one call per decision row."""
     cursor = Cursor()
-    ctx = Context(job.panel, job.timeline, job.raw_close, cursor, account, job.portfolio_id)
+    ctx = Context(job.panel, job.timeline, job.trade.close, cursor, account, job.portfolio_id)
     _setup(job, cursor)
     on_bar, unfilled, told = job.strategy.on_bar, account.unfilled, 0
     step = BarStep(account, book, agenda.holds_back)
@@ -135,7 +142,7 @@ def _run_bars(
         for row in rows.tolist():
             if row >= agenda.row:
                 agenda.before(row)
-            if book.waiting:
+            if book.waiting or row >= account.next_action:
                 book.run_to(row)
             cursor.row = row
             if told != len(unfilled):
@@ -196,7 +203,7 @@ def _run_chunk(
         kernel.run_bars(account, book, cells, rows[edges[:-1]], edges, _one_bar)
         return
     if all_clean and is_undisturbed and _is_scalar(FEW_TICKERS - 1, len(job.panel.tickers)):
-        rebalance_few(account, rows, edges, cells.as_lists())
+        _run_few(account, rows, edges, cells)
         return
     few = _is_scalar(FEW_ORDERS, len(rows) / (len(edges) - 1))
     lists = cells.as_lists() if few else None
@@ -208,12 +215,32 @@ def _run_chunk(
             book.run_to(bar)
         if book.waiting or not (all_clean or cells.clean[low:high].all()):
             _one_bar(account, book, bar, cells, low, high)
-        elif lists is not None and high - low <= FEW_ORDERS:
+        elif lists is not None and high - low <= FEW_ORDERS and bar + 1 < account.next_action:
             account.cash = trade(bar, account.spendable(bar), account.lots, account.cash, lists, low, high)
         else:
-            sell = None if cells.sell is None else cells.sell[low:high]
-            account.rebalance(bar, cells.lots_per_micro[low:high], cells.block, low, high, sell)
+            _on_arrays(account, bar, cells, low, high)
     account.fills.close(cells.block)
+
+
+def _run_few(account: Account, rows: NDArray[np.int64], edges: NDArray[np.int64], cells: _Cells) -> None:
+    """A chunk of a portfolio of few tickers: on plain numbers, but for the bars before splits and dividends."""
+    bars, at = rows[edges[:-1]], 0
+    while at < len(bars):
+        account.open(int(bars[at]))
+        stop = int(np.searchsorted(bars, account.next_action - 1))
+        if stop > at:
+            low, high = edges[at], edges[stop]
+            rebalance_few(account, rows[low:high], edges[at : stop + 1] - low, cells.as_lists(low, high))
+        for bar in range(stop, min(stop + 1, len(bars))):
+            _on_arrays(account, int(bars[bar]), cells, int(edges[bar]), int(edges[bar + 1]))
+        at = stop + 1
+    account.fills.close(cells.block)
+
+
+def _on_arrays(account: Account, bar: int, cells: _Cells, low: int, high: int) -> None:
+    """Decide a bar whose orders can all trade at the next open, and fill them there."""
+    sell = None if cells.sell is None else cells.sell[low:high]
+    account.rebalance(bar, cells.lots_per_micro[low:high], cells.block, low, high, sell)
 
 
 def _is_scalar(most: int, count: float) -> bool:
@@ -231,11 +258,12 @@ class _Cells:
     sell: Floats | None
     clean: NDArray[np.bool_]
 
-    def as_lists(self) -> CellLists:
-        """The cells as plain numbers, for :class:`Trader`."""
-        buy = self.block.price.tolist()
-        sell = buy if self.sell is None else self.sell.tolist()
-        return self.block.ticker.tolist(), self.lots_per_micro.tolist(), buy, sell
+    def as_lists(self, low: int = 0, high: int | None = None) -> CellLists:
+        """The cells from ``low`` to ``high`` as plain numbers, for :class:`Trader`."""
+        chosen = slice(low, high)
+        buy = self.block.price[chosen].tolist()
+        sell = buy if self.sell is None else self.sell[chosen].tolist()
+        return self.block.ticker[chosen].tolist(), self.lots_per_micro[chosen].tolist(), buy, sell
 
 
 def _cells(
@@ -247,7 +275,7 @@ def _cells(
     asked: Floats,
 ) -> _Cells:
     closes = account.closes[rows, columns]
-    opens = _next_opens(job.panel.open, rows, columns)
+    opens = _next_opens(job.trade.open, rows, columns)
     slippage = job.terms.costs.slippage
     with np.errstate(divide="ignore", invalid="ignore"):
         clean = (opens >= MIN_PRICE) & (closes > 0.0) & (asked >= 0.0)
@@ -268,13 +296,14 @@ def _one_bar(account: Account, book: OrderBook, bar: int, cells: _Cells, low: in
     if book.waiting:
         book.target_weights(bar, columns, asked)
         return
+    # These first: a split at the next bar makes of them orders of new shares, when they are let trade there.
+    book.target_weights(bar, columns[~cells.clean[low:high]], asked[~cells.clean[low:high]])
     clean = np.flatnonzero(cells.clean[low:high]) + low
     if len(clean):
         block = Block(cells.block.ticker[clean], cells.block.decided[clean], cells.block.price[clean])
         sell = None if cells.sell is None else cells.sell[clean]
         account.rebalance(bar, cells.lots_per_micro[clean], block, 0, len(clean), sell)
         account.fills.close(block)
-    book.target_weights(bar, columns[~cells.clean[low:high]], asked[~cells.clean[low:high]])
 
 
 def _next_opens(opens: Floats, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Floats:
@@ -329,60 +358,3 @@ def _strategy_error(job: Simulation, row: int | None, error: Exception) -> Engin
 
 def _bar(job: Simulation, row: int) -> str:
     return str(np.datetime_as_string(job.panel.timestamps[row], unit="m"))
-
-
-def _result(job: Simulation, account: Account, notes: tuple[str, ...], seconds: float) -> PortfolioResult:
-    first = job.first
-    equity, cash = account.equity[first:] / MICRO, account.cash_rows[first:] / MICRO
-    invested = equity - cash  # never short: gross and net are the same
-    trades = account.fills.trades(job.panel.open, account.closes, job.terms.lots_per_share, job.rates)
-    ended = sorted(range(len(account.unfilled)), key=lambda number: account.unfilled[number].bar)
-    return PortfolioResult(
-        portfolio_id=job.portfolio_id,
-        strategy=job.strategy_name,
-        currency=job.currency,
-        opening_cash=job.terms.opening_cash,
-        panel=job.panel,
-        timeline=job.timeline,
-        first=first,
-        equity=equity,
-        cash=cash,
-        gross=invested,
-        net=invested,
-        trades=trades,
-        unfilled=tuple(account.unfilled[number] for number in ended),
-        unfilled_decided=tuple(account.unfilled_decided[number] for number in ended),
-        trimmed_fills=account.trimmed_fills,
-        trimmed_notional=account.trimmed_micro / MICRO,
-        stale_closes=_stale_closes(job, trades) if account.has_gaps else 0,
-        simulation_seconds=seconds,
-        notes=notes,
-        rates=job.rates,
-        currencies=job.currencies,
-        flows=_flows(account),
-    )
-
-
-def _flows(account: Account) -> Flows:
-    flows = account.flows
-    return Flows(
-        row=np.array([flow.row for flow in flows], dtype=np.int64),
-        at=np.array([flow.at.replace(tzinfo=None) for flow in flows], dtype="datetime64[us]"),
-        amount=np.array([flow.micros / MICRO for flow in flows]),
-        kind=tuple(flow.kind for flow in flows),
-        reference=tuple(flow.reference for flow in flows),
-    )
-
-
-def _stale_closes(job: Simulation, trades: Trades) -> int:
-    """How often a held ticker had no bar and was valued at its last close."""
-    count = 0
-    missing: NDArray[np.bool_] = np.isnan(job.panel.close[job.first :])
-    for column in np.flatnonzero(np.any(missing, axis=0)):
-        mine = trades.ticker == column
-        if mine.any():
-            held = np.cumsum(trades.quantity[mine])
-            rows = np.flatnonzero(missing[:, column]) + job.first
-            at = np.searchsorted(trades.filled[mine], rows, side="right") - 1
-            count += int(((at >= 0) & (np.abs(held[at]) > 1e-12)).sum())
-    return count

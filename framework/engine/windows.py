@@ -182,7 +182,7 @@ class _Beside(Strategy):
         with _naming(self._job, row, self._bars):
             strategy = self._make()
             strategy.setup(SetupContext(seen.panel, seen.make_indicator, cursor))
-            own = Context(seen.panel, seen.timeline, seen.raw_close, cursor, _AsItIs(ctx), seen.portfolio_id)
+            own = Context(seen.panel, seen.timeline, seen.trade.close, cursor, _AsItIs(ctx), seen.portfolio_id)
             own.state = copy.deepcopy(ctx.state)
             own.lapsed = tuple(order._replace(bar=cursor.row) for order in ctx.lapsed)
             strategy.on_bar(own)

@@ -77,6 +77,13 @@ def quantity_decimal(shares: Decimal) -> Decimal:
     return shares.quantize(_NANO_STEP, ROUND_DOWN)
 
 
+def shares_decimal(lots: float, lots_per_share: float) -> Decimal:
+    """The shares that a number of lots is, to 1e-9: a split may leave a part of a lot."""
+    if lots.is_integer():
+        return Decimal(int(lots)) / int(lots_per_share)
+    return Decimal(round(lots * (FRACTIONAL / lots_per_share))) / int(FRACTIONAL)
+
+
 def exact_decimal(lots_or_micro: float, per_unit: float) -> Decimal:
     """The Decimal that a count of lots (per share) or micros (per unit of currency) is; the count is rounded."""
     return Decimal(round(lots_or_micro)) / int(per_unit)

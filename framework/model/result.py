@@ -108,7 +108,7 @@ class AppliedActions:
         value: of a split, new shares per old one; of a dividend, money per share, in the ticker's currency.
         held: signed shares before it.
         change: signed shares that it brought; 0 for a dividend.
-        cash: money that it brought, to 1e-6, in the portfolio's currency; 0 for a split, negative for one that is short.
+        cash: money that it brought, to 1e-6, in the portfolio's currency; 0 for a split.
     """
 
     row: Ints

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from framework.errors import PluginError
 from framework.model.money import Number
 from framework.trading.plugin import Plugin
 
@@ -85,3 +86,31 @@ def _words(model: Plugin | None) -> str:
         return "none"
     shown = ", ".join(f"{name} {value}" for name, value in model.params().items() if value)
     return f"{type(model).__name__} ({shown})" if shown else type(model).__name__
+
+
+def slipped(micros: Number, side: int, bps: float) -> Number:
+    """A price ``bps`` worse. Whole numbers as far as it goes: half a micro must be seen as half, to round it right."""
+    return micros * (1e4 + side * bps) / 1e4
+
+
+def check_fees(model: CommissionModel, fees: float) -> None:
+    """Refuse what no commission can be.
+
+    Raises:
+        PluginError: they are negative, or not finite.
+    """
+    if not 0.0 <= fees < np.inf:
+        raise PluginError(f"commission model {type(model).__name__} gave fees of {fees}; allowed: 0 or more, finite")
+
+
+def checked_bps(model: SlippageModel, bps: float) -> float:
+    """The basis points themselves.
+
+    Raises:
+        PluginError: no price would be left, or more than twice of it.
+    """
+    if not -1e4 < bps < 1e4:
+        raise PluginError(
+            f"slippage model {type(model).__name__} gave {bps} basis points; allowed: above -10000 and below 10000"
+        )
+    return bps

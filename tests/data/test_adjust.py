@@ -6,7 +6,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from framework.data.adjust import adjust, factors, refuse_splits
+from framework.data.adjust import adjust, factors
 from framework.errors import DataError
 from framework.model.bars import CorporateAction
 from framework.model.panel import FIELDS, Panel
@@ -85,13 +85,3 @@ def test_fields_that_do_not_change_are_not_copied():
 def test_a_value_that_is_not_positive_is_refused(value):
     with pytest.raises(DataError, match=r"split of A on 2020-01-02 has the value"):
         adjust(panel([1, 2, 3]), [action("split", 2, value)], "all")
-
-
-def test_splits_on_either_end_of_a_run_are_refused_and_dividends_never():
-    first, last = date(2020, 1, 3), date(2020, 1, 9)
-    for day in (3, 5, 9):
-        with pytest.raises(
-            DataError, match=rf"A on 2020-01-0{day} \(1\.5 for 1\)\. Set adjust: all, or adjust: splits"
-        ):
-            refuse_splits([action("split", day, "1.50")], first, last)
-    refuse_splits([action("split", 2, 2), action("split", 10, 2), action("dividend", 5, 1)], first, last)

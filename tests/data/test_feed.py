@@ -138,7 +138,6 @@ def assert_window(window, signal, trade, clock):
     assert_panel(window.signal, signal)
     assert_panel(window.trade, trade)
     assert_clock(window.timeline, clock)
-    assert window.raw_close.tobytes() == trade.close.tobytes()
     assert window.fingerprint() == fingerprint(signal)
 
 
@@ -177,8 +176,7 @@ def assert_replays(pool, feed, loaded, tickers, bars, rows):
         cut = slice(max(0, row + 1 - bars), row + 1)
         assert_panel(window.signal, loaded.panel.rows(cut.start, cut.stop))
         assert_clock(window.timeline, loaded.timeline.rows(cut.start, cut.stop))
-        assert window.raw_close.tobytes() == loaded.raw_close[cut].tobytes()
-        assert window.trade is window.signal
+        assert_panel(window.trade, loaded.trade.rows(cut.start, cut.stop))
 
 
 @pytest.mark.parametrize(
@@ -189,7 +187,7 @@ def test_a_replay_sees_the_rows_of_its_backtest(sample, mode, start, end):
     tickers, bars, end = ("MSFT", "FB", "AAPL", "IBM"), 60, date.fromisoformat(end)
     held = [ticker for ticker in tickers if not (ticker == "FB" and end.year < 2012)]
     loaded = panel_for(sample, Sample(), held, "1d", "XNYS", mode, date.fromisoformat(start), end, warmup_bars=bars)
-    feed = Feed(Sample(), ("GOOG", *tickers), "1d", "XNYS", mode, 80, adjusted_as_of=end, trade_adjusted=True)
+    feed = Feed(Sample(), ("GOOG", *tickers), "1d", "XNYS", mode, 80, adjusted_as_of=end)
     last = len(loaded.panel)
     rows = [*range(loaded.first, min(loaded.first + 350, last)), *range(loaded.first + 350, last, 11), last - 1]
     assert_replays(sample, feed, loaded, held, bars, rows)
@@ -225,7 +223,7 @@ def test_a_replay_of_minutes_with_gaps(pool):
     for held in (tickers, ("C", "A"), ("B",)):
         loaded = panel_for(pool, source, held, "5min", "XNYS", "all", date(2024, 3, 5), end, warmup_bars=bars)
         assert len(loaded.notes) >= 1  # bars outside sessions are dropped
-        feed = Feed(source, tickers, "5min", "XNYS", "all", bars, adjusted_as_of=end, trade_adjusted=True)
+        feed = Feed(source, tickers, "5min", "XNYS", "all", bars, adjusted_as_of=end)
         assert_replays(pool, feed, loaded, held, min(bars, loaded.first + 1), range(loaded.first, len(loaded.panel)))
         late = look(pool, feed, at("2024-03-14")).window(held, 10)
         assert_panel(late.signal, loaded.panel.rows(len(loaded.panel) - 10, len(loaded.panel)))
@@ -255,7 +253,7 @@ def test_a_replay_knows_with_which_bar_an_action_takes_effect(pool, calendar, ti
     loaded = panel_for(pool, source, ["A"], "1h", calendar, "all", first, end)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(feed_module, "SLACK", 2)
-        feed = Feed(source, ["A"], "1h", calendar, "all", 3, adjusted_as_of=end, trade_adjusted=True)
+        feed = Feed(source, ["A"], "1h", calendar, "all", 3, adjusted_as_of=end)
         assert_replays(pool, feed, loaded, ["A"], 3, range(len(loaded.panel)))
 
 
@@ -572,7 +570,7 @@ def test_windows_are_read_only_and_shared(pool, hundred):
     window = market.window(["A"], 5)
     assert market.window(("A",), 5) is window
     assert market.window(["A"], 6) is not window
-    for array in (window.signal.close, window.trade.volume, window.raw_close, window.signal.timestamps):
+    for array in (window.signal.close, window.trade.volume, window.trade.close, window.signal.timestamps):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = array[1]
 

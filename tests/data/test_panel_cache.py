@@ -53,7 +53,7 @@ def assert_same(one: LoadedPanel, other: LoadedPanel) -> None:
         assert getattr(one.panel, name) == getattr(other.panel, name)
     arrays: list[tuple[object, object, str]] = [(one.panel, other.panel, name) for name in (*FIELDS, "timestamps")]
     arrays += [(one.timeline, other.timeline, each.name) for each in fields(one.timeline)]
-    arrays += [(one, other, "raw_close")]
+    arrays += [(one.trade, other.trade, name) for name in FIELDS]
     assert (one.rates is None) == (other.rates is None)
     if one.rates is not None and other.rates is not None:
         arrays += [(one.rates, other.rates, name) for name in ("at_open", "at_close", "is_old")]
@@ -65,7 +65,8 @@ def assert_same(one: LoadedPanel, other: LoadedPanel) -> None:
     for name in ("first", "actions", "notes", "currencies"):
         assert getattr(one, name) == getattr(other, name)
     assert one.fingerprint() == other.fingerprint()
-    assert (one.raw_close is one.panel.close) == (other.raw_close is other.panel.close)
+    assert one.traded_apart == other.traded_apart
+    assert one.acting == other.acting
 
 
 def change(pool: Pool, statement: str) -> None:
@@ -274,10 +275,9 @@ def _random_panel(data: some.DataObject) -> LoadedPanel:
     clock = Timeline(stamps, stamps, stamps + np.timedelta64(7, "us"), days, days.astype("datetime64[D]"))
     for each in fields(clock):
         getattr(clock, each.name).setflags(write=False)
-    raw = panel.close if data.draw(some.booleans()) else cells[5]
-    raw.setflags(write=False)
+    trade = panel if data.draw(some.booleans()) else replace(panel, close=cells[5])
     notes = tuple(data.draw(some.lists(some.text(max_size=10), max_size=3)))
-    return LoadedPanel(panel, clock, raw, data.draw(some.integers(0, bars)), (), notes)
+    return LoadedPanel(panel, trade, clock, data.draw(some.integers(0, bars)), (), notes)
 
 
 def test_the_source_matters(sample: Pool, cache: PanelCache) -> None:

@@ -11,6 +11,7 @@ from framework.plugins.data_sources.sample import Sample
 from framework.data.load import ensure
 from framework.data.panels import panel_for
 from framework.errors import ConfigError, DataError
+from framework.model.panel import FIELDS
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_the_whole_sample_adjusted_is_adj_close_up_to_a_constant(sample):
 
 def test_no_false_loss_over_a_split(sample):
     loaded = read(sample, mode="splits")
-    raw, adjusted = loaded.raw_close, loaded.panel
+    raw, adjusted = loaded.trade.close, loaded.panel
     day = int(np.searchsorted(adjusted.timestamps, np.datetime64("2005-02-28")))
     assert raw[day, 0] / raw[day - 1, 0] == pytest.approx(44.86 / 88.99)
     assert adjusted.close[day, 0] / adjusted.close[day - 1, 0] == pytest.approx(2 * 44.86 / 88.99)
@@ -58,49 +59,27 @@ def test_no_false_loss_over_a_split(sample):
         assert adjusted.volume[day - 1, 0] == 2 * cursor.fetchone()[0]
 
 
-@pytest.mark.parametrize(("start", "end"), [("2005-02-28", "2005-03-31"), ("2005-01-03", "2005-02-28")])
-def test_a_split_that_would_look_like_a_loss_is_refused(sample, start, end):
-    dates = {"start": date.fromisoformat(start), "end": date.fromisoformat(end)}
-    with pytest.raises(
-        DataError,
-        match=rf"split.* AAPL on 2005-02-28 \(2 for 1\)\. Set adjust: all, or adjust: splits.*{start} to {end}",
-    ):
-        read(sample, ("IBM", "AAPL"), mode="none", **dates)
-    assert read(sample, ("IBM",), mode="none", **dates).first == 0
-    read(sample, ("IBM", "AAPL"), mode="splits", **dates)
+def test_strategies_see_what_is_asked_for_and_all_is_traded_as_traded(sample):
+    modes = ("none", "splits", "all")
+    loaded = {mode: read(sample, ("IBM", "AAPL"), mode=mode) for mode in modes}
+    assert loaded["none"].panel is loaded["none"].trade
+    for name in FIELDS:
+        traded = {mode: getattr(loaded[mode].trade, name) for mode in modes}
+        assert (traded["none"] == traded["all"]).all()
+        assert (traded["splits"] == traded["all"]).all()
+    assert loaded["splits"].traded_apart == FIELDS
+    assert (loaded["splits"].panel.close[:, 0] == loaded["none"].trade.close[:, 0]).all()
+    assert (loaded["splits"].panel.close[0, 1] * 2) == loaded["none"].trade.close[0, 1]
+    assert len({each.fingerprint() for each in loaded.values()}) == 3
+    assert [each.acting for each in loaded.values()] == [loaded["all"].acting] * 3
+    days = [(str(loaded["all"].timeline.session[act.row]), act.action.kind) for act in loaded["all"].acting.acts]
+    assert days[:2] == [("2005-02-08", "dividend"), ("2005-02-28", "split")]
 
 
-@pytest.mark.parametrize(("start", "end"), [("2005-03-01", "2005-03-31"), ("2005-01-03", "2005-02-25")])
-def test_a_split_outside_the_run_is_none_of_its_business(sample, start, end):
-    loaded = read(sample, start=date.fromisoformat(start), end=date.fromisoformat(end), mode="none", warmup=20)
-    assert (loaded.panel.close == loaded.raw_close).all()
-    assert loaded.first == 20
-
-
-def test_many_refused_splits_are_named_in_part(sample):
-    with sample.connection() as connection, connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO corporate_actions (source, ticker, ex_date, kind, value) "
-            "SELECT 'sample', 'IBM', '2005-03-01'::date + n, 'split', 0.10 FROM generate_series(1, 7) AS n"
-        )
-    with pytest.raises(
-        DataError, match=r"IBM on 2005-03-02 \(0\.1 for 1\), .*IBM on 2005-03-06 .* for 1\) and 2 more\."
-    ):
-        read(sample, ("IBM",), mode="none")
-
-
-@pytest.mark.parametrize("mode", ["splits", "none"])
-def test_dividends_that_do_nothing_are_counted(sample, mode):
-    loaded = read(sample, ("IBM", "GOOG", "MSFT"), date(2005, 2, 8), date(2005, 5, 6), mode=mode)
-    assert loaded.notes == (
-        f"2 dividends of IBM between 2005-02-08 and 2005-05-06 are neither paid nor adjusted for (adjust: {mode})",
-        f"1 dividend of MSFT between 2005-02-08 and 2005-05-06 is neither paid nor adjusted for (adjust: {mode})",
-    )
-    assert read(sample, ("IBM", "GOOG"), date(2005, 2, 9), date(2005, 5, 5), mode=mode).notes == ()
-    assert read(sample, ("IBM", "GOOG", "MSFT"), date(2005, 2, 8), date(2005, 5, 6)).notes == ()
-
-
-UNKNOWN = "states no splits or dividends: its prices are used as they are; a split would look like a loss"
+UNKNOWN = (
+    "states no splits or dividends: its prices are used as they are; a split would look like a loss, and no dividend "
+    "is paid"
+)
 
 
 def test_a_source_that_states_no_actions_at_all_is_noted(sample):

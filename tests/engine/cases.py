@@ -91,7 +91,7 @@ class Case:
             "panel": self.panel,
             "timeline": self.clock,
             "first": 0,
-            "raw_close": self.panel.close,
+            "trade": self.panel,
             "schedule": "every_bar",
             "terms": self.terms,
             "make_indicator": None,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 
-from tests.engine.reference import Book, micro
+from tests.engine.reference import MICRO, Book, micro, split
 
 
 @dataclass(eq=False)
@@ -181,9 +181,28 @@ class Desk(Book):
                 self.orders.remove(order)
         return groups
 
-    def bar(self, row, seen, is_last):
-        """Let the orders trade; ``seen`` are the bars so far, with this one."""
+    def split(self, ticker, ratio):
+        """Of what is held and of orders that wait; nothing may be left of one."""
+        self.held[ticker] = split(self.owned(ticker), ratio, Decimal("1e-9"))
+        for order in [order for order in self.orders if order.ticker == ticker]:
+            new = split(order.quantity, ratio, self.lot)
+            if not new:
+                self.orders.remove(order)
+                self.end(order, order.quantity, "nothing left of it after a split")
+            order.quantity = new
+            turned = ratio.denominator, ratio.numerator
+            order.limit, order.stop = (
+                price and max(micro(price * turned[0] / turned[1]), MICRO) for price in (order.limit, order.stop)
+            )
+
+    def bar(self, row, seen, is_last, acts=()):
+        """Let the orders trade; ``seen`` are the bars so far, with this one; ``acts``: (ticker, kind, value)."""
         self.row = row
+        for ticker, kind, value in acts:
+            if kind == "split":
+                self.split(ticker, value)
+            else:
+                self.cash += micro(self.owned(ticker) * value)
         groups = self.match(seen[row])
         late = []
         for order, price in groups[False, -1]:
@@ -210,8 +229,9 @@ class Desk(Book):
                 self.end(order, order.quantity, reason)
 
 
-def run(bars, calls, lasts, cash, lot, rate, slippage):
+def run(bars, calls, lasts, cash, lot, rate, slippage, acts=()):
     """Bars of (open, high, low, close) or None; calls at each bar's close: (kind, ticker, quantity, terms).
+    ``acts``: (row, ticker, kind, value).
 
     Returns trades (decided, bar, ticker, quantity, price), ends (bar, ticker, quantity, reason), cash at each close.
     """
@@ -219,7 +239,7 @@ def run(bars, calls, lasts, cash, lot, rate, slippage):
         context.prec = 60
         desk, cash_rows = Desk(cash, lot, rate, slippage), []
         for row, asked in enumerate(calls):
-            desk.bar(row, bars[: row + 1], lasts[row])
+            desk.bar(row, bars[: row + 1], lasts[row], [act[1:] for act in acts if act[0] == row])
             cash_rows.append(desk.cash)
             for kind, ticker, quantity, terms in asked:
                 desk.ask(kind, ticker, quantity, **terms)

@@ -1,13 +1,20 @@
 """An independent simulator for the tests: plain Python and Decimal, one bar and one ticker at a time."""
 
+import math
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from fractions import Fraction
 
 MICRO, SLACK = Decimal("0.000001"), Decimal("1e-9")
 
 
 def micro(value):
     return value.quantize(MICRO, ROUND_HALF_EVEN)
+
+
+def split(quantity, ratio, step):
+    """Shares times a ratio (a Fraction), towards zero to whole steps."""
+    return math.trunc(Fraction(quantity) * ratio / Fraction(step)) * step
 
 
 @dataclass
@@ -40,6 +47,16 @@ class Book:
             largest[1] = max(Decimal(0), largest[1] - steps * self.lot)
         return buys
 
+    def act(self, ticker, kind, value, orders):
+        """A split or a dividend before the open; what it makes of the orders that wait."""
+        held = self.held.get(ticker, Decimal(0))
+        if kind == "dividend":
+            self.cash += micro(held * value)
+            return orders
+        self.held[ticker] = split(held, value, Decimal("1e-9"))
+        lots = [(each, split(q, value, self.lot)) for each, q in orders]
+        return [new if new[0] == ticker else old for old, new in zip(orders, lots, strict=True)]
+
     def fill(self, bar, orders, opens):
         priced = []
         for ticker, quantity in orders:
@@ -54,12 +71,17 @@ class Book:
                 self.trade(bar, ticker, quantity, price)
 
 
-def run(opens, closes, weights, cash, lot, buffer, rate, slippage):
-    """Rows of Decimals (None: no bar, or leave). Returns trades and the equity at each close."""
+def run(opens, closes, weights, cash, lot, buffer, rate, slippage, acts=()):
+    """Rows of Decimals (None: no bar, or leave). Returns trades and the equity at each close.
+
+    ``acts``: of (row, ticker, kind, value), in order.
+    """
     with localcontext() as context:
         context.prec = 60
         book, last, orders, equity = Book(cash, lot, rate, slippage), {}, [], []
         for bar, (open_row, close_row, wanted) in enumerate(zip(opens, closes, weights, strict=True)):
+            for _, ticker, kind, of_one in [act for act in acts if act[0] == bar]:
+                orders = book.act(ticker, kind, of_one, orders)
             book.fill(bar, orders, open_row)
             last.update({ticker: close for ticker, close in enumerate(close_row) if close is not None})
             value = book.cash + sum((q * last[ticker] for ticker, q in book.held.items() if q), Decimal(0))

@@ -72,7 +72,7 @@ def job(
     asked = np.where(rng.random(close.shape) < asking, rng.random(close.shape) * most / tickers, np.nan)
     return Simulation(
         portfolio_id="1", strategy=Given(asked), strategy_name="given", panel=panel, timeline=clock,
-        first=int(rng.integers(0, max(1, bars // 3))), raw_close=panel.close, schedule="every_bar", terms=terms,
+        first=int(rng.integers(0, max(1, bars // 3))), trade=panel, schedule="every_bar", terms=terms,
         make_indicator=lambda kind, params: PLUGINS.create("indicator", kind, params),
     )  # fmt: skip
 

@@ -71,7 +71,7 @@ class Market:
         strategy = Calls(self.calls)
         return self.case().run(strategy), strategy
 
-    def reference(self):
+    def reference(self, acts=()):
         exact = [[bar and tuple(Decimal(price) for price in bar) for bar in row] for row in self.bars]
         calls = [
             [
@@ -87,7 +87,7 @@ class Market:
         ]
         lasts = timeline(len(self.bars), self.per_session).last_of_session()
         rate, bps = (Decimal(str(RATE)), Decimal(int(BPS))) if self.costs else (Decimal(0), Decimal(0))
-        return reference(exact, calls, lasts, Decimal(self.cash), Decimal(1), rate, bps)
+        return reference(exact, calls, lasts, Decimal(self.cash), Decimal(1), rate, bps, acts)
 
 
 def _prices(rng, bars, tickers):

@@ -54,7 +54,7 @@ class Market:
         clock, prices = clock.rows(0, rows), self.prices[:rows]
         fields = (prices, prices + 1, prices - 1, prices, np.full(prices.shape, 1e6))
         panel = Panel(TICKERS, clock.timestamps, *(field.copy() for field in fields), "1h")
-        return Bars(Window(panel, panel, clock, prices, 1), Coming("XNYS", "1h").last_of_session(clock))
+        return Bars(Window(panel, panel, clock, 1), Coming("XNYS", "1h").last_of_session(clock))
 
 
 @pytest.fixture

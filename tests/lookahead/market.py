@@ -69,7 +69,7 @@ def job(strategy: Strategy, **changes) -> Simulation:
         "panel": panel,
         "timeline": clock,
         "first": FIRST,
-        "raw_close": panel.close,
+        "trade": panel,
         "schedule": "every_bar",
         "terms": Terms(100_000.0, 1.0, 0.005, Costs()),
         "make_indicator": make_indicator,
