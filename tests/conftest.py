@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import queue
+import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -26,6 +27,10 @@ from framework.db.server_files import locate
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
+
+# Where the tests run in the background of a shell, Ctrl-C is ignored, also by all programs that they start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Nothing here has to survive a crash of the machine.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}

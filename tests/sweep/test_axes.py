@@ -111,7 +111,8 @@ def test_a_grid_too_large_to_write_down_can_be_drawn_from() -> None:
 
 
 @given(
-    some.one_of(some.none(), some.booleans(), some.integers(), some.floats(allow_nan=False, allow_infinity=False),
+    some.one_of(some.none(), some.booleans(), some.integers(-(10**30), 10**30),
+                some.floats(allow_nan=False, allow_infinity=False),
                 some.text(max_size=20).filter(lambda text: "${" not in text))
 )  # fmt: skip
 def test_a_value_arrives_in_the_config_as_it_is(value: object) -> None:

@@ -31,8 +31,12 @@ class Cluster:
         self._file = folder / "scheduler.json"
         options = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard")
         self._start("distributed.cli.dask_scheduler", *options, "--scheduler-file", str(self._file))
-        _until(self._file.exists)
+        _until(self._is_written)
         self.address = str(json.loads(self._file.read_text())["address"])
+
+    def _is_written(self) -> bool:
+        """The scheduler makes the file, and writes it then."""
+        return self._file.exists() and self._file.read_text().rstrip().endswith("}")
 
     def worker(self) -> subprocess.Popen[bytes]:
         """One more, without a nanny that would start it again."""
