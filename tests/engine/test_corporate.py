@@ -1,5 +1,6 @@
 """Splits and dividends in the simulator: against independent references, on every path, and by hand."""
 
+import itertools
 from collections import Counter
 from dataclasses import replace
 from datetime import date
@@ -8,10 +9,14 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from framework.plugins.data_sources.sample import Sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from framework.data.adjust import adjust
 from framework.data.flow_dates import DatedFlow
+from framework.data.load import ensure
+from framework.data.panels import panel_for
 from framework.engine import bar_step, simulator
 from framework.engine.account import Terms
 from framework.engine.agenda import Interruptions
@@ -266,3 +271,29 @@ def test_what_is_cut_from_a_panel_takes_its_actions_along():
     assert whole.between(0, 6) == whole
     old = CorporateAction("T00", date(1999, 1, 4), "split", Decimal(2))
     assert Acting.of(bars, clock.session, [old]) == Acting()
+
+
+# --- real prices -----------------------------------------------------------------------------------------------------
+
+#: 2005-02-28: AAPL 2 for 1. IBM pays every quarter.
+SPAN = date(2005, 1, 3), date(2013, 3, 1)
+
+
+HELD = {"AAPL": {"split": 1, "dividend": 3}, "IBM": {"dividend": 33}, "MSFT": {"dividend": 33}}
+
+
+def test_what_is_always_invested_earns_what_the_adjusted_series_does(pool):
+    ensure(pool, Sample(), tuple(HELD), "1d", date.min, date.max)
+    for ticker, modes in itertools.product(HELD, ["all", "splits", "none"]):
+        data = panel_for(pool, Sample(), (ticker,), "1d", "XNYS", modes, *SPAN)
+        adjusted = adjust(data.trade, data.actions, "all")
+        weights = np.ones(data.panel.close.shape)
+        case = Case(data.panel, data.timeline, weights, Terms(1e6, 1e9, 0.0, Costs()))
+        result = case.run(trade=data.trade, acting=data.acting)
+        assert Counter(result.actions.kind) == HELD[ticker]
+        years = (SPAN[1] - SPAN[0]).days / 365.25
+        earned, expected = result.equity[-1] / 1e6, adjusted.close[-1, 0] / adjusted.open[1, 0]
+        assert abs(earned ** (1 / years) - expected ** (1 / years)) < 0.0005
+        # Through the split, too: no day looks like a loss or a gain that nobody had.
+        days, expected_days = np.diff(np.log(result.equity[1:])), np.diff(np.log(adjusted.close[1:, 0]))
+        assert np.abs(days - expected_days).max() < 0.001
