@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from framework.books.exact import exact
 from framework.model.acting import Act, Acting
-from framework.model.money import MICRO, notional_decimal, quantity_decimal, shares_decimal
+from framework.model.money import FRACTIONAL, MICRO, half_even, nano_shares
 from framework.model.result import AppliedActions
 from framework.trading.splits import ratio_of
 
@@ -21,6 +19,9 @@ if TYPE_CHECKING:
 
 #: Beyond every row.
 NEVER = 1 << 62
+#: A dividend per share has twelve decimals at most.
+_PICO = 10**12
+_NANO_PICO_PER_MICRO = 10**15
 
 
 class Split(NamedTuple):
@@ -48,7 +49,8 @@ class Corporate:
                 found[act.row].append(Split(act.row, act.column, ratio_of(act.action)))
         #: Of each row that has any.
         self.splits: Mapping[int, list[Split]] = dict(found)
-        self._applied: list[tuple[Act, Decimal, Decimal, float]] = []
+        #: Each with what was held before it, what it changed (nano shares), and what it brought (micros).
+        self._applied: list[tuple[Act, int, int, float]] = []
 
     @property
     def next_row(self) -> int:
@@ -61,22 +63,23 @@ class Corporate:
         while self.next_row == row:
             act = self._acts[self._done]
             self._done += 1
-            lots = float(account.lots[act.column])
+            lots = account.lots.item(act.column)
             if lots:
-                with exact():
-                    self._book(account, act, shares_decimal(lots, account.terms.lots_per_share))
+                self._book(account, act, lots)
 
-    def _book(self, account: Account, act: Act, held: Decimal) -> None:
+    def _book(self, account: Account, act: Act, lots: float) -> None:
+        """In whole numbers, which say exactly what the Decimals of the books do."""
+        held, value = nano_shares(lots, account.terms.lots_per_share), act.action.value
         if act.action.kind == "split":
             ratio = ratio_of(act.action)
-            new = quantity_decimal(held * ratio.numerator / ratio.denominator)
-            account.lots[act.column] = float(new * int(account.terms.lots_per_share))
+            new = abs(held) * ratio.numerator // ratio.denominator * (1 if held > 0 else -1)
+            account.lots[act.column] = new / FRACTIONAL * account.terms.lots_per_share
             self._applied.append((act, held, new - held, 0.0))
         else:
-            local = float(notional_decimal(held, act.action.value) * int(MICRO))
-            micros = account.converted(act.ex_row, act.column, local)
+            local = half_even(held * int(value * _PICO), _NANO_PICO_PER_MICRO)
+            micros = account.converted(act.ex_row, act.column, float(local))
             account.cash += micros
-            self._applied.append((act, held, Decimal(0), micros))
+            self._applied.append((act, held, 0, micros))
 
     def all_splits(self) -> list[Split]:
         """In the order in which they act."""
@@ -90,7 +93,7 @@ class Corporate:
             ticker=np.array([act.column for act, *_ in made], dtype=np.int64),
             kind=tuple(act.action.kind for act, *_ in made),
             value=np.array([float(act.action.value) for act, *_ in made]),
-            held=np.array([float(held) for _, held, _, _ in made]),
-            change=np.array([float(change) for _, _, change, _ in made]),
+            held=np.array([held / FRACTIONAL for _, held, _, _ in made]),
+            change=np.array([change / FRACTIONAL for _, _, change, _ in made]),
             cash=np.array([micros / MICRO for *_, micros in made]),
         )

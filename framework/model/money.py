@@ -77,11 +77,23 @@ def quantity_decimal(shares: Decimal) -> Decimal:
     return shares.quantize(_NANO_STEP, ROUND_DOWN)
 
 
+def nano_shares(lots: float, lots_per_share: float) -> int:
+    """The shares that a number of lots is, in 1e-9 of one: a split may leave a part of a lot."""
+    per_lot = FRACTIONAL / lots_per_share
+    return int(lots) * int(per_lot) if lots.is_integer() else round(lots * per_lot)
+
+
 def shares_decimal(lots: float, lots_per_share: float) -> Decimal:
-    """The shares that a number of lots is, to 1e-9: a split may leave a part of a lot."""
+    """The shares that a number of lots is, to 1e-9."""
     if lots.is_integer():
         return Decimal(int(lots)) / int(lots_per_share)
-    return Decimal(round(lots * (FRACTIONAL / lots_per_share))) / int(FRACTIONAL)
+    return Decimal(nano_shares(lots, lots_per_share)) / int(FRACTIONAL)
+
+
+def half_even(number: int, divisor: int) -> int:
+    """number / divisor (> 0) to a whole number, half to even."""
+    whole, rest = divmod(number, divisor)
+    return whole + (2 * rest > divisor or (2 * rest == divisor and whole % 2 == 1))
 
 
 def exact_decimal(lots_or_micro: float, per_unit: float) -> Decimal:
