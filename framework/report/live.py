@@ -201,6 +201,12 @@ class LiveReport:
             return sum((row.fees for row in self.trades), _ZERO)
 
     @property
+    def dividends(self) -> Decimal:
+        """Received less owed."""
+        with exact():
+            return sum((each.row.cash_change for each in self.actions), _ZERO)
+
+    @property
     def slippage(self) -> Decimal:
         """What the trades cost beyond the market at the moment when each could first trade."""
         with exact():

@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from framework.model.rates import Rates
+from framework.report import detail_tables, words
 from framework.report.assemble import account_of, accounts
+from framework.report.basis import basis_of
 from framework.report.csv_set import TABLES
 from framework.report.summary import summary
 from framework.report.tables import table_text
+from framework.report.tear_sheet import render
 from tests.report.acted import make_acted
 from tests.report.conftest import make_run
 
@@ -130,3 +133,47 @@ def test_shares_and_money_add_up(first, second):
         assert not any("nan" in each.lower() for each in text)
     again = accounts(make_run(*results, benchmark=False)).total
     assert text == ["".join(table_text(TABLES[name](again))) for name in TABLES]
+
+
+def said(run):
+    account = accounts(run).total
+    return " ".join(text for part in words.paragraphs(account) for text in part)
+
+
+@pytest.mark.parametrize(
+    ("events", "wanted"),
+    [
+        (EVENTS, "Dividends brought 10 USD; one split changed what was held."),
+        ([*EVENTS[:1], (3, 0, "dividend", 2.0)], "Dividends brought 20 USD."),
+        ([(1, 0, "fill", -10.0), (3, 0, "dividend", 2.0)], "Dividends cost 20 USD."),
+        ([*EVENTS[:2], (5, 0, "split", 1.5)], "2 splits changed what was held."),
+        (EVENTS[:2], "One split changed what was held."),
+    ],
+)
+def test_words_say_what_they_came_to(events, wanted):
+    assert wanted in said(make_run(make_acted(events, bars=10)))
+
+
+def test_the_page_lists_them_by_ticker_and_is_as_ever_without(build_run, build_result):
+    def page(run):
+        return render(basis_of(run), accounts(run))
+
+    events = [*EVENTS, (7, 0, "split", 1.5), (8, 0, "split", 0.1), (9, 0, "split", 2.0), (8, 1, "dividend", 1.0)]
+    text = page(make_run(make_acted(events, bars=10), make_acted(events, bars=10, portfolio_id="2")))
+    assert "Splits and dividends" in text
+    assert "3 for 2 on 12 Jan 2005, 1 for 10 on 13 Jan 2005, 2 for 1 on 14 Jan 2005, 1 earlier" in text
+    assert '<th class="n">Dividends</th>' in text
+    whole = detail_tables.actions(accounts(make_run(make_acted(events, bars=10), benchmark=False)).total)
+    assert [row[1:4] for row in whole.table.rows] == [["10.00", "1", "7 Jan 2005"], ["3.00", "1", "13 Jan 2005"]]
+    assert whole.note == ""
+    quiet = page(build_run(build_result(), build_result(portfolio_id="2"), notes=()))
+    assert "plits" not in quiet
+    assert "ividends" not in quiet
+
+
+def test_the_page_names_only_so_many_tickers():
+    names = tuple(f"T{i}" for i in range(14))
+    events = [event for i in range(14) for event in ((1, i, "fill", 10.0), (3, i, "dividend", 1.0 + i))]
+    made = detail_tables.actions(account_of(make_acted(events, tickers=names, bars=6)))
+    assert [row[0] for row in made.table.rows][:2] == ["T13", "T12"]
+    assert (len(made.table.rows), made.note) == (12, "The 12 of 14 tickers that brought most are listed.")
