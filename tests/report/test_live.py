@@ -227,7 +227,13 @@ def test_on_a_terminal(books):
     assert "Portfolio 1: paper, broker paper, account ACCOUNT; 2024-01-02 to 2024-01-04, 3 valuations" in shown
     assert "2024-01-02 15:30 withdrawal c3 −500.00" in " ".join(shown.split())
     assert "Money-weighted return a year" in shown
-    for line in ("Money in 11,000.00", "Profit 211.00", "Equity at the end 10,711.00", "Dividends 7.00", "AAPL 6 121.00 726.00"):
+    for line in (
+        "Money in 11,000.00",
+        "Profit 211.00",
+        "Equity at the end 10,711.00",
+        "Dividends 7.00",
+        "AAPL 6 121.00 726.00",
+    ):
         assert line in " ".join(shown.split())
 
 
