@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from framework.config.explain import nearest
+from framework.data.adjust import adjust
 from framework.data.flow_dates import DatedFlow
 from framework.db.queries import fetch_all, fetch_one
 from framework.engine.agenda import Interruptions
@@ -200,7 +201,7 @@ class Backtest:
 
 
 class _Scale:
-    """The shares and prices of the backtest, which trades at prices adjusted for what came later.
+    """Shares and prices adjusted for the splits and dividends up to the end: those of any two days can be compared.
 
     Attributes:
         names: of all tickers that either side traded.
@@ -208,12 +209,13 @@ class _Scale:
 
     def __init__(self, data: LoadedPanel, names: Sequence[str]) -> None:
         self.names = tuple(names)
-        self._times, self._tickers = data.panel.timestamps, data.panel.tickers
+        traded = data.trade
+        self._times, self._tickers = traded.timestamps, traded.tickers
         self._opens = data.timeline.opens
-        self._close = forward_fill(data.panel.close)
+        self._close = forward_fill(adjust(traded, data.actions, "all", data.timeline.session).close)
         self._rates = np.ones(self._close.shape) if data.rates is None else data.rates.at_close
         with np.errstate(divide="ignore", invalid="ignore"):
-            self._factor = self._close / forward_fill(data.trade.close)
+            self._factor = self._close / forward_fill(traded.close)
 
     def codes(self, tickers: Sequence[str]) -> Ints:
         """Where each of some tickers stands among the names."""
@@ -225,15 +227,19 @@ class _Scale:
         return self._times[np.maximum(np.searchsorted(self._opens, executed, side="right") - 1, 0)]
 
     def factor(self, labels: Times) -> Floats:
-        """A price of the backtest ÷ the price as traded, at each bar, shape ``(K, N)``; 1 where it knows none."""
+        """An adjusted price ÷ the price as traded, at each bar, shape ``(K, N)``; 1 where none is known."""
         found = np.ones((len(labels), len(self.names)))
         rows = np.searchsorted(self._times, labels, side="right") - 1
         columns = self.codes(self._tickers)
         found[:, columns] = np.where((rows >= 0)[:, None], self._factor[np.maximum(rows, 0)], 1.0)
         return np.where(np.isfinite(found), found, 1.0)
 
+    def of_each(self, labels: Times, tickers: Ints) -> Floats:
+        """The factor of one ticker at each bar, shape ``(K,)``."""
+        return self.factor(labels)[np.arange(len(labels)), tickers]
+
     def worth(self, at: np.datetime64, market: Market, row_of_market: int) -> Floats:
-        """Of a share of each name at a bar, in the portfolio's currency; NaN: unknown."""
+        """Of an adjusted share of each name at a bar, in the portfolio's currency; NaN: unknown."""
         row = int(np.searchsorted(self._times, at, side="right")) - 1
         known = dict(zip(market.tickers, (market.closes * market.rates)[row_of_market], strict=True))
         if row >= 0:
@@ -245,7 +251,7 @@ def _live_side(rows: LiveRows, live: Account, market: Market, scale: _Scale, beg
     fills, codes = live.fills, scale.codes(live.names)
     ticker = codes[fills.ticker]
     filled = scale.bars(fills.executed)
-    factor = scale.factor(filled)[np.arange(len(fills)), ticker]
+    factor = scale.of_each(filled, ticker)
     orders = [order for order in rows.report.orders if order.quantity is not None]
     order_bar, ended = _stamps([stamp(order.bar_timestamp) for order in orders]), ended_in(rows, orders)
     # What was refused on the bar that the period begins after belongs to the time before it.
@@ -255,7 +261,7 @@ def _live_side(rows: LiveRows, live: Account, market: Market, scale: _Scale, beg
     # A split changes the shares of an order that waits, so they are those of its fills, or of the bar that it ended in.
     last = dict(zip([] if fills.order_id is None else fills.order_id.tolist(), filled, strict=False))
     settled = _stamps([last.get(order.order_id, end) for order, end in zip(orders, ended, strict=True)])
-    shares = signed / scale.factor(settled)[np.arange(len(orders)), order_ticker]
+    shares = signed / scale.of_each(settled, order_ticker)
     held = np.zeros(len(scale.names))
     held[codes] = held_at_rows(rows, market.tickers)[1]
     return Side(
@@ -274,28 +280,29 @@ def _live_side(rows: LiveRows, live: Account, market: Market, scale: _Scale, beg
 
 
 def _backtest_side(own: Account, scale: _Scale, begin: np.datetime64, end: np.datetime64, profit: float) -> Side:
-    fills = own.fills.take((own.fills.bar > begin) & (own.fills.bar <= end))
-    codes = scale.codes(own.names)
-    lapsed = own.lapsed
+    fills, lapsed, codes = own.fills, own.lapsed, scale.codes(own.names)
+    within = (fills.bar > begin) & (fills.bar <= end)
+    filled = codes[fills.ticker]
+    factor = scale.of_each(fills.bar, filled)
     sized = ~np.isnan(lapsed.quantity) & (lapsed.timestamp > begin)
-    bar = np.concatenate([own.fills.decided, lapsed.decided[sized]])
-    ticker = codes[np.concatenate([own.fills.ticker, lapsed.ticker[sized]])]
-    quantity = np.concatenate([own.fills.quantity, lapsed.quantity[sized]])
+    ended = codes[lapsed.ticker[sized]]
+    unfilled = lapsed.quantity[sized] / scale.of_each(lapsed.timestamp[sized], ended)
+    bar = np.concatenate([fills.decided, lapsed.decided[sized]])
     inside = (bar >= begin) & (bar < end)
     held = np.zeros(len(scale.names))
-    before = own.fills.take(own.fills.bar <= begin)
-    np.add.at(held, codes[before.ticker], before.quantity)
+    before = own.changes.bar <= begin
+    held[codes[own.changes.ticker[before]]] = own.changes.quantity[before]  # the last of each ticker stays
     return Side(
-        decided=fills.decided,
-        ticker=codes[fills.ticker],
-        quantity=fills.quantity,
-        notional=np.sign(fills.quantity) * fills.notional,
-        fees=fills.fees,
-        arrival=fills.arrival_price * fills.fx_rate,
+        decided=fills.decided[within],
+        ticker=filled[within],
+        quantity=(fills.quantity / factor)[within],
+        notional=(np.sign(fills.quantity) * fills.notional)[within],
+        fees=fills.fees[within],
+        arrival=(fills.arrival_price * fills.fx_rate * factor)[within],
         order_bar=bar[inside],
-        order_ticker=ticker[inside],
-        order_quantity=quantity[inside],
-        held=np.round(held, 9),
+        order_ticker=np.concatenate([filled, ended])[inside],
+        order_quantity=np.concatenate([fills.quantity / factor, unfilled])[inside],
+        held=held / scale.factor(_stamps([begin]))[0],
         profit=profit,
     )
 

@@ -50,6 +50,11 @@ def dividend_key(ticker: str, ex_date: date, portfolio_id: str) -> str:
     return _key("dividend", ticker, ex_date.isoformat(), portfolio_id)
 
 
+def is_dividend(key: str) -> bool:
+    """Whether the row of this key is a dividend that the engine booked; one that was owed is an adjustment."""
+    return key.startswith("dividend:")
+
+
 def part_key(key: str, part: str) -> str:
     """Of one row of an entry that makes several."""
     return f"{key}{PART_SEPARATOR}{part}"

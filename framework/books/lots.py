@@ -127,7 +127,7 @@ class Lots:
             self.costs += row.fees
             self.trade(row.ticker, row.quantity_change, row.sign * row.notional, row_id)
         elif row.kind == "split":
-            self._split(row.ticker, row.quantity_change, row_id)
+            self.split(row.ticker, row.quantity_change, row_id)
         elif row.kind == "rename":
             self._rename(row, row_id)
         else:
@@ -200,13 +200,14 @@ class Lots:
         elif not lots:
             del self.open[ticker]
 
-    def _close(self, closed: Closed) -> None:
-        self.realised += closed.value - closed.cost
-        if self.on_close is not None:
-            self.on_close(closed)
+    def split(self, ticker: str, change: Decimal, row_id: int) -> None:
+        """Rescale the lots to the new total; cost and cash stay what they were.
 
-    def _split(self, ticker: str, change: Decimal, row_id: int) -> None:
-        """Rescale the lots to the new total; the cost stays what it was."""
+        Args:
+            ticker: of the shares.
+            change: signed, of all that is held.
+            row_id: of the trade row.
+        """
         lots = self.open.pop(ticker, None)
         if lots is None:
             return
@@ -227,6 +228,11 @@ class Lots:
             self.open[ticker] = kept
         else:
             self._close(Closed(ticker, before, cost, _ZERO, lots[0].opened, row_id))  # nothing is left of it
+
+    def _close(self, closed: Closed) -> None:
+        self.realised += closed.value - closed.cost
+        if self.on_close is not None:
+            self.on_close(closed)
 
     def _rename(self, row: TradeRow, row_id: int) -> None:
         """Move the lots when the row of the new ticker comes; what meets opposite lots there closes them at cost."""

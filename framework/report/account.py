@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from framework.model.panel import Floats, Times
 from framework.model.result import AllocationResult, Ints
 from framework.report import metrics
+from framework.report.actions import Actions
 from framework.report.fills import Changes, Fills, Lapsed
 from framework.report.lots import LotTable
 from framework.report.money_weighted import YEAR, money_weighted_return
@@ -152,9 +153,10 @@ class Account:
         benchmark: the benchmark's, at the same bars, where there is one, on capital that nothing is added to or taken
             from; ``benchmark_name`` says what it is.
         tickers: its own ``N`` tickers.
-        closes: shape ``(S, N)``, last known close of each ticker at each session's end, in ``currency``; NaN before its
-            first.
-        fills, lapsed: orders that traded, and that did not.
+        closes: shape ``(S, N)``, last known close of each ticker at each session's end, in ``currency``, adjusted for
+            splits and dividends as the strategy saw it; NaN before its first.
+        fills, lapsed: orders that traded, and that did not; shares and prices as traded.
+        actions: splits, dividends and renames of what was held.
         movements: of money; of the total, those of all portfolios and of the master account.
         contributions: profit by ticker, money; together they are the account's profit.
         trimmed_fills, trimmed_notional, stale_closes: as in ``model.result.PortfolioResult``.
@@ -162,7 +164,7 @@ class Account:
         simulation_seconds: strategy, indicators and simulator.
         currencies: of the prices of each of ``names``.
         lots: what was bought when, sold when, and earned.
-        changes: of its positions, where more than its fills moved them.
+        changes: of its positions.
         is_total: whether it adds up all portfolios; a portfolio may be called ``total``, too.
     """
 
@@ -178,6 +180,7 @@ class Account:
     closes: Floats
     fills: Fills
     lapsed: Lapsed
+    actions: Actions
     movements: Movements
     contributions: dict[str, float]
     trimmed_fills: int
@@ -186,8 +189,8 @@ class Account:
     cells: int
     simulation_seconds: float
     lots: LotTable
+    changes: Changes
     currencies: tuple[str, ...] = ()
-    changes: Changes | None = None
     is_total: bool = False
 
     @cached_property

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from framework.errors import NotBuiltYet
 from framework.model.master import MASTER
 from framework.model.panel import Floats, forward_fill
-from framework.model.result import Ints, MasterResult, PortfolioResult, RunResult, Trades
+from framework.model.result import AppliedActions, Ints, MasterResult, PortfolioResult, RunResult, Trades
 from framework.report.account import TOTAL, Account, Accounts, Curve, Movements
+from framework.report.actions import SPLIT, Actions
 from framework.report.align import align, booked, by_row, cash_curve, joined, movements_of, part, union
-from framework.report.fills import Fills, Lapsed
-from framework.report.lots import LotTable, lots_of_fills
+from framework.report.fills import Changes, Fills, Lapsed
+from framework.report.lots import LotTable, Splits, lots_of_fills
 
 
 def accounts(run: RunResult) -> Accounts:
@@ -67,9 +68,10 @@ def _single(
 ) -> Account:
     curve = _curve(result)
     rows = result.first + curve.ends
-    closes = forward_fill(result.panel.close)[rows]
-    if result.rates is not None:
-        closes = closes * result.rates.at_close[rows]
+    traded = forward_fill(result.panel.close)
+    seen = traded if result.adjusted_close is None else forward_fill(result.adjusted_close)
+    rates = np.ones(traded.shape) if result.rates is None else result.rates.at_close
+    worth = (traded * rates)[rows[-1]]
     return Account(
         name=result.portfolio_id,
         strategies=(result.strategy,),
@@ -80,12 +82,14 @@ def _single(
         benchmark=None if benchmark is None else align([_curve(benchmark)], curve),
         benchmark_name="" if benchmark is None else benchmark.strategy,
         tickers=result.panel.tickers,
-        closes=closes,
+        closes=(seen * rates)[rows],
         fills=fills,
         lapsed=_lapsed(result, names, number),
+        actions=_actions(result, number),
         movements=movements_of(result.portfolio_id, result.flows, _flow_rows(result)),
-        contributions=_contributions(result.panel.tickers, result.trades, closes[-1]),
-        lots=_lots(result, names, fills, closes[-1], number),
+        contributions=_contributions(result.panel.tickers, result.trades, result.actions, worth),
+        lots=_lots(result, names, fills, worth, number),
+        changes=_changes(result, names, traded, rates),
         trimmed_fills=result.trimmed_fills,
         trimmed_notional=result.trimmed_notional,
         stale_closes=result.stale_closes,
@@ -94,10 +98,47 @@ def _single(
     )
 
 
-def _lots(result: PortfolioResult, names: tuple[str, ...], fills: Fills, last_close: Floats, number: int) -> LotTable:
+def _lots(result: PortfolioResult, names: tuple[str, ...], fills: Fills, last_worth: Floats, number: int) -> LotTable:
+    codes, splits = _codes(result.panel.tickers, names), _splits(result.actions)
     worth = np.full(len(names), np.nan)
-    worth[_codes(result.panel.tickers, names)] = last_close
-    return lots_of_fills(number, fills.ticker, fills.executed, fills.quantity, fills.notional, worth)
+    worth[codes] = last_worth
+    rescaled = Splits(
+        codes[result.actions.ticker[splits]],
+        result.timeline.opens[result.actions.row[splits]],
+        result.actions.change[splits],
+    )
+    return lots_of_fills(number, fills.ticker, fills.executed, fills.quantity, fills.notional, worth, rescaled)
+
+
+def _splits(actions: AppliedActions) -> NDArray[np.bool_]:
+    return np.array([kind == SPLIT for kind in actions.kind], dtype=np.bool_)
+
+
+def _changes(result: PortfolioResult, names: tuple[str, ...], traded: Floats, rates: Floats) -> Changes:
+    splits = _splits(result.actions)
+    row = np.concatenate([result.actions.row[splits], result.trades.filled])
+    column = np.concatenate([result.actions.ticker[splits], result.trades.ticker])
+    return Changes.of(
+        bar=result.timeline.timestamps[row],
+        ticker=_codes(result.panel.tickers, names)[column],
+        moved=np.concatenate([result.actions.change[splits], result.trades.quantity]),
+        price=traded[row, column],
+        rate=rates[row, column],
+    )
+
+
+def _actions(result: PortfolioResult, number: int) -> Actions:
+    found = result.actions
+    return Actions(
+        at=result.timeline.opens[found.row],
+        portfolio=np.full(len(found), number),
+        ticker=np.array(result.panel.tickers, dtype=object)[found.ticker],
+        kind=np.array(found.kind, dtype=object),
+        value=found.value,
+        held=found.held,
+        change=found.change,
+        cash=found.cash,
+    )
 
 
 def _added_up(singles: tuple[Account, ...], fills: Fills, master: MasterResult | None) -> Accounts:
@@ -152,6 +193,7 @@ def _total(singles: tuple[Account, ...], fills: Fills, curve: Curve, movements: 
         closes=_joined_closes(singles, tickers, curve.sessions),
         fills=fills,
         lapsed=_joined_lapsed([account.lapsed for account in singles]),
+        actions=Actions.joined([account.actions for account in singles]),
         movements=movements,
         contributions={
             ticker: sum(account.contributions.get(ticker, 0.0) for account in singles) for ticker in tickers
@@ -159,6 +201,7 @@ def _total(singles: tuple[Account, ...], fills: Fills, curve: Curve, movements: 
         trimmed_fills=sum(account.trimmed_fills for account in singles),
         trimmed_notional=sum(account.trimmed_notional for account in singles),
         lots=LotTable.joined([account.lots for account in singles]),
+        changes=Changes.joined([account.changes for account in singles]),
         stale_closes=sum(account.stale_closes for account in singles),
         cells=sum(account.cells for account in singles),
         simulation_seconds=sum(account.simulation_seconds for account in singles),
@@ -186,12 +229,15 @@ def _flow_rows(result: PortfolioResult) -> Ints:
     return np.clip(result.flows.row - result.first, 0, result.bars)
 
 
-def _contributions(tickers: Sequence[str], trades: Trades, last_close: Floats) -> dict[str, float]:
-    """Profit of each ticker, in ticker order: Σ signed cash of its fills + what is still held × last close."""
-    size = len(tickers)
-    cash = np.bincount(trades.ticker, weights=trades.cash, minlength=size)
-    held = np.round(np.bincount(trades.ticker, weights=trades.quantity, minlength=size), 9)
-    worth = np.where(held != 0.0, held * last_close, 0.0)
+def _contributions(
+    tickers: Sequence[str], trades: Trades, actions: AppliedActions, last_worth: Floats
+) -> dict[str, float]:
+    """Profit of each ticker, in ticker order: cash of its fills and dividends + what is still held × its last worth."""
+
+    codes, size = np.concatenate([trades.ticker, actions.ticker]), len(tickers)
+    cash = np.bincount(codes, np.concatenate([trades.cash, actions.cash]), size)
+    held = np.round(np.bincount(codes, np.concatenate([trades.quantity, actions.change]), size), 9)
+    worth = np.where(held != 0.0, held * last_worth, 0.0)
     return dict(zip(tickers, (cash + worth).tolist(), strict=True))
 
 
@@ -206,7 +252,6 @@ def _all_fills(results: Sequence[PortfolioResult], names: tuple[str, ...]) -> Fi
 
 def _fills(result: PortfolioResult, names: tuple[str, ...], number: int) -> Fills:
     trades, timeline = result.trades, result.timeline
-    close = forward_fill(result.panel.close)
     ones = np.ones(len(trades))
     sequence = np.arange(1, len(trades) + 1)
     return Fills(
@@ -223,8 +268,6 @@ def _fills(result: PortfolioResult, names: tuple[str, ...], number: int) -> Fill
         price=trades.price,
         notional=trades.notional,
         fees=trades.fees,
-        mark=close[trades.filled, trades.ticker],
-        mark_rate=ones if result.rates is None else result.rates.at_close[trades.filled, trades.ticker],
         fx_rate=ones if trades.fx_rate is None else trades.fx_rate,
         notional_local=trades.notional if trades.notional_local is None else trades.notional_local,
     )

@@ -10,8 +10,8 @@ the live order could first trade, or else what it traded at):
     costs       fees_backtest − fees_live
 
 Their sum over all of these, and what shares that were held at the start gained, is the whole difference; what is left
-is income (dividends, interest) and the difference of valuations. Shares and prices of the books are brought to the
-scale of the backtest's prices, as it trades at prices adjusted for what came later.
+is income (dividends, interest) and the difference of valuations. Shares and prices of both are adjusted for the splits
+and dividends up to the end, so that a share of one day is one of any other.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SAME_SHARES = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """One of the two in the period, in the backtest's scale of shares; money in the portfolio's currency.
+    """One of the two in the period, in adjusted shares and prices; money in the portfolio's currency.
 
     ``K`` fills, shape ``(K,)``: ``decided`` (label of the bar), ``ticker``, ``quantity`` (signed), ``notional`` (signed
     as the quantity), ``fees``, ``arrival`` (of one share; NaN: unknown). ``M`` orders, shape ``(M,)``: ``order_bar``,

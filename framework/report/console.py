@@ -29,6 +29,14 @@ COLUMNS: tuple[Shown, ...] = (
     ("Final equity", "final_equity", number, 0),
 )
 
+#: What splits and dividends did, where they did anything; before the last of the others. With those of flows there
+#: must be so much more room.
+ACTION_COLUMNS: tuple[Shown, ...] = (
+    ("Splits", "splits", lambda value: f"{value:,}", 105),
+    ("Dividends", "dividends", number, 95),
+)
+FLOWS_WIDER = 35
+
 #: The same where money came or went: how much that was, and what a year brought on the money that was there.
 FLOW_COLUMNS: tuple[Shown, ...] = (
     ("Return", "total_return", lambda value: percent(value, signed=True), 0),
@@ -62,7 +70,10 @@ def run_table(numbers: Mapping[str, Any], width: int) -> Table:
     total, master = _with_money_in(numbers["total"]), numbers.get("master")
     moved = [figures.get(key) for figures in rows.values() for key in ("deposits", "withdrawals", "transfers")]
     has_flows = master is not None or any(moved)
-    columns = [column for column in (FLOW_COLUMNS if has_flows else COLUMNS) if width >= column[3]]
+    *first, last = (column for column in (FLOW_COLUMNS if has_flows else COLUMNS) if width >= column[3])
+    room = width - FLOWS_WIDER if has_flows else width
+    acted = [each for each in ACTION_COLUMNS if room >= each[3] and any(row.get(each[1]) for row in rows.values())]
+    columns = [*first, *acted, last]
     for title, *_ in columns:
         table.add_column(title, justify="right", no_wrap=True)
     for name, figures in rows.items():

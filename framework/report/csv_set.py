@@ -109,17 +109,37 @@ def trades(account: Account) -> list[Column]:
 
 
 def positions(account: Account) -> list[Column]:
-    """``positions.csv``: what is held after each bar in which it changed; price is that bar's close.
+    """``positions.csv``: what is held after each bar in which it changed, by fills or a split; price is its close.
 
     The price is in the ticker's currency, the value in the account's.
     """
-    found = account.changes or account.fills.changes
+    found = account.changes
     return [
         Column("timestamp", found.bar, moment),
         Column("ticker", found.ticker, one_of(account.names)),
         Column("quantity", found.quantity, quantity),
         Column("price", found.price, money),
         Column("value", found.quantity * found.price * found.rate, money),
+    ]
+
+
+def actions(account: Account) -> list[Column]:
+    """``actions.csv``: splits and dividends of what was held, and renames (a row for either name).
+
+    ``timestamp`` is the open of the bar, before anything filled there. ``value`` is new shares per old one, or money
+    per share in the ticker's currency, empty where that is not known; ``held`` are signed shares before it, ``change``
+    those that it brought, ``cash`` is money that it brought, in the account's currency, negative where it was owed.
+    """
+    found = account.actions
+    return [
+        Column("timestamp", found.at, moment),
+        Column("portfolio_id", found.portfolio, one_of(account.portfolios)),
+        Column("ticker", found.ticker, text),
+        Column("kind", found.kind, text),
+        Column("value", found.value, quantity),
+        Column("held", found.held, quantity),
+        Column("change", found.change, quantity),
+        Column("cash", found.cash, money),
     ]
 
 
@@ -238,6 +258,7 @@ TABLES: dict[str, Callable[[Account], list[Column]]] = {
     "unfilled.csv": unfilled,
     "flows.csv": flows,
     "lots.csv": lots,
+    "actions.csv": actions,
 }
 
 #: Files that are of the whole run and stand beside the totals.

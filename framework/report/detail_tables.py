@@ -1,18 +1,29 @@
-"""The tear sheet's tables of risk, costs and lots, as text."""
+"""The tear sheet's tables of risk, costs, lots, splits and dividends, as text."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
 from framework.report.account import Account
+from framework.report.actions import DIVIDEND, SPLIT, Actions
 from framework.report.lots import LotStats, LotTable
 from framework.report.money_tables import Cells
 from framework.report.words import NOTHING, day, number, percent
 
 #: Held lots that are listed one by one, the largest ones.
 LOTS_LISTED = 12
+
+#: Tickers whose splits and dividends are listed, those that brought most.
+ACTED_LISTED = 12
+
+#: Splits of a ticker that are named, the latest ones.
+SPLITS_NAMED = 3
+
+#: A ratio of splits is of whole numbers up to this.
+_LARGEST = 1000
 
 
 def risk(account: Account) -> Cells:
@@ -124,3 +135,51 @@ def _held_note(held: LotTable, currency: str) -> str:
     if len(held) > LOTS_LISTED:
         text += f" The {LOTS_LISTED} that cost most are listed."
     return text
+
+
+@dataclass(frozen=True)
+class ActedCells:
+    """Splits and dividends by ticker, and a sentence on what is left out."""
+
+    table: Cells
+    note: str
+
+
+def actions(account: Account) -> ActedCells | None:
+    """``None``: there was none."""
+    own = account.actions.take(account.actions.of(SPLIT) | account.actions.of(DIVIDEND))
+    if len(own) == 0:
+        return None
+    names, code = np.unique(own.ticker.astype(str), return_inverse=True)
+    received = np.bincount(code, own.cash)
+    shown = np.argsort(-np.abs(received), kind="stable")[:ACTED_LISTED].tolist()
+    rows = [_acted(str(names[i]), own.take(code == i)) for i in shown]
+    heads = ["Ticker", "Dividends", "Payments", "Last paid", "Splits"]
+    note = (
+        f"The {ACTED_LISTED} of {len(names):,} tickers that brought most are listed." if len(shown) < len(names) else ""
+    )
+    return ActedCells(Cells(heads, rows, 1, frozenset({"Dividends"})), note)
+
+
+def _acted(name: str, own: Actions) -> list[str]:
+    """Of one ticker; what came to several portfolios at once counts once."""
+    paid, splits = own.take(own.of(DIVIDEND)), own.take(own.of(SPLIT))
+    ratios = list(
+        dict.fromkeys(f"{_ratio(value)} on {day(at)}" for value, at in zip(splits.value, splits.at, strict=True))
+    )
+    more = [f"{len(ratios) - SPLITS_NAMED:,} earlier"] if len(ratios) > SPLITS_NAMED else []
+    return [
+        name or NOTHING,
+        number(float(np.sum(paid.cash)), 2) if len(paid) else NOTHING,
+        f"{len(np.unique(paid.at)):,}" if len(paid) else NOTHING,
+        day(paid.at[-1]) if len(paid) else NOTHING,
+        ", ".join([*ratios[-SPLITS_NAMED:], *more]) or NOTHING,
+    ]
+
+
+def _ratio(value: float) -> str:
+    """``3 for 2``."""
+    if not np.isfinite(value):
+        return "split"
+    ratio = Fraction(value).limit_denominator(_LARGEST)
+    return f"{ratio.numerator} for {ratio.denominator}"

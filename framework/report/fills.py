@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -26,8 +27,6 @@ class Fills:
         executed: when it traded; ``bar`` and ``decided`` are the labels of the bars it filled in and was decided on.
         quantity: shares, signed.
         arrival_price, decision_price, price, notional, fees: as in ``model.result.Trades``.
-        mark: close that the position is valued at after the fill's bar, in the ticker's currency; ``mark_rate`` is its
-            rate to the account's.
         fx_rate, notional_local: as in ``model.result.Trades``, in numbers for own currencies, too.
         execution_id, order_id: of the books, text; ``None``: of a simulation, which has none.
     """
@@ -45,8 +44,6 @@ class Fills:
     price: Floats
     notional: Floats
     fees: Floats
-    mark: Floats
-    mark_rate: Floats
     fx_rate: Floats
     notional_local: Floats
     execution_id: NDArray[np.object_] | None = None
@@ -78,21 +75,6 @@ class Fills:
         taken: dict[str, Any] = {name: None if column is None else column[index] for name, column in columns.items()}
         return Fills(**taken)
 
-    @cached_property
-    def changes(self) -> Changes:
-        """What is held after each bar in which it changed, if these fills are all that moved it."""
-        order = np.lexsort((self.bar, self.ticker))
-        ticker, bar = self.ticker[order], self.bar[order]
-        signed = self.quantity[order]
-        starts = np.flatnonzero(np.diff(ticker, prepend=-1))
-        held = np.concatenate([np.empty(0), *(np.cumsum(part) for part in np.split(signed, starts[1:]))])
-        last = np.ones(len(order), dtype=np.bool_)
-        last[:-1] = (ticker[1:] != ticker[:-1]) | (bar[1:] != bar[:-1])
-        rows = np.flatnonzero(last)
-        rows = rows[np.lexsort((ticker[rows], bar[rows]))]
-        last_of = order[rows]
-        return Changes(bar[rows], ticker[rows], np.round(held[rows], 9), self.mark[last_of], self.mark_rate[last_of])
-
 
 class Changes(NamedTuple):
     """Positions after each bar in which they changed, in order of (bar, ticker); shape ``(C,)`` each.
@@ -105,6 +87,40 @@ class Changes(NamedTuple):
     quantity: Floats
     price: Floats
     rate: Floats
+
+    @classmethod
+    def of(cls, bar: Times, ticker: Ints, moved: Floats, price: Floats, rate: Floats) -> Changes:
+        """What all that moved positions led to: ``moved`` are the signed shares of each fill and split, in any order.
+
+        The others are as above, of the bar that it was in; shape ``(K,)`` each.
+        """
+        order = np.lexsort((bar, ticker))
+        of_ticker, of_bar = ticker[order], bar[order]
+        starts = np.flatnonzero(np.diff(of_ticker, prepend=-1))
+        held = np.concatenate([np.empty(0), *(np.cumsum(part) for part in np.split(moved[order], starts[1:]))])
+        last = np.ones(len(order), dtype=np.bool_)
+        last[:-1] = (of_ticker[1:] != of_ticker[:-1]) | (of_bar[1:] != of_bar[:-1])
+        rows = np.flatnonzero(last)
+        rows = rows[np.lexsort((of_ticker[rows], of_bar[rows]))]
+        kept = order[rows]
+        return cls(bar[kept], ticker[kept], np.round(held[rows], 9) + 0.0, price[kept], rate[kept])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Changes]) -> Changes:
+        """Those of several portfolios together."""
+        bar, ticker, _, price, rate = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        return cls.of(bar, ticker, np.concatenate([part._moved() for part in parts]), price, rate)
+
+    def _moved(self) -> Floats:
+        """By how much each differs from the one before of its ticker."""
+        order = np.argsort(self.ticker, kind="stable")
+        quantity = self.quantity[order]
+        starts = np.flatnonzero(np.diff(self.ticker[order], prepend=-1))
+        steps = np.diff(quantity, prepend=0.0)
+        steps[starts] = quantity[starts]
+        moved = np.empty(len(order))
+        moved[order] = steps
+        return moved
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ equity at the start + money in - money out + profit = equity at the end, exactly
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from framework.books.exact import exact
-from framework.books.keys import reversal_key
+from framework.books.keys import is_dividend, reversal_key
 from framework.books.lots import Closed, Lots
 from framework.books.open import Identity
 from framework.books.rows import TradeRow
@@ -30,6 +30,8 @@ NOTHING = Valuation(datetime.min.replace(tzinfo=UTC), _ZERO, _ZERO, _ZERO, _ZERO
 _PAID_OUT = {"withdrawal", "transfer"}
 #: Kinds by which money, or what it bought, comes and goes without being profit.
 FLOWS = {"deposit", "withdrawal", "transfer", "adopt"}
+#: Kinds of what companies do.
+ACTIONS = {"split", "dividend", "rename"}
 
 
 class Moved(NamedTuple):
@@ -151,10 +153,12 @@ class LiveReport:
     @cached_property
     def fills(self) -> tuple[Booked, ...]:
         """The rows that are trades: fills of orders. One that was corrected in the period is none, nor its reversal."""
-        trades = {each.row.execution_id: each for each in self.inside if each.row.kind == "trade"}
-        undone = {key for key in trades if reversal_key(key) in trades}
-        gone = undone | {reversal_key(key) for key in undone}
-        return tuple(each for key, each in trades.items() if key not in gone)
+        return _standing(each for each in self.inside if each.row.kind == "trade")
+
+    @cached_property
+    def actions(self) -> tuple[Booked, ...]:
+        """The rows of splits, dividends and renames; of those that were corrected as ``fills``."""
+        return _standing(each for each in self.inside if is_action(each.row))
 
     @cached_property
     def trades(self) -> tuple[TradeRow, ...]:
@@ -197,10 +201,29 @@ class LiveReport:
             return sum((row.fees for row in self.trades), _ZERO)
 
     @property
+    def dividends(self) -> Decimal:
+        """Received less owed."""
+        with exact():
+            return sum((each.row.cash_change for each in self.actions), _ZERO)
+
+    @property
     def slippage(self) -> Decimal:
         """What the trades cost beyond the market at the moment when each could first trade."""
         with exact():
             return sum((_slipped(row) for row in self.trades), _ZERO)
+
+
+def is_action(row: TradeRow) -> bool:
+    """Whether it is a split, a dividend or a rename; a dividend that a short one owed is booked as an adjustment."""
+    return row.kind in ACTIONS or (row.kind == "adjustment" and is_dividend(row.execution_id))
+
+
+def _standing(rows: Iterable[Booked]) -> tuple[Booked, ...]:
+    """Those that no other of them takes back, and that take none back."""
+    by_key = {each.row.execution_id: each for each in rows}
+    undone = {key for key in by_key if reversal_key(key) in by_key}
+    gone = undone | {reversal_key(key) for key in undone}
+    return tuple(each for key, each in by_key.items() if key not in gone)
 
 
 def ticker_currencies(booked: Sequence[Booked]) -> dict[str, str]:

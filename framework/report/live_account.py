@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -19,8 +19,20 @@ from framework.model.panel import Floats, Times
 from framework.model.result import Ints
 from framework.model.timeline import stamp
 from framework.report.account import Account, Accounts, Curve, Movements
+from framework.report.actions import DIVIDEND, RENAME, SPLIT, Actions
 from framework.report.fills import Changes, Fills, Lapsed
-from framework.report.live import FLOWS, NOTHING, LiveReport, Ordered, flow_amount, money_in, ticker_currencies
+from framework.report.live import (
+    ACTIONS,
+    FLOWS,
+    NOTHING,
+    Booked,
+    LiveReport,
+    Ordered,
+    flow_amount,
+    is_action,
+    money_in,
+    ticker_currencies,
+)
 from framework.report.live_prices import Market
 from framework.report.lots import LotTable, table
 
@@ -105,6 +117,7 @@ def live_accounts(rows: LiveRows, market: Market) -> Accounts:
         closes=(market.adjusted * market.rates)[ends],
         fills=fills,
         lapsed=_lapsed(rows, market.tickers),
+        actions=_actions(report),
         movements=_movements(rows),
         contributions=_contributions(rows, market, before),
         lots=_lots(report, market.tickers),
@@ -188,7 +201,6 @@ def _fills(rows: LiveRows, market: Market) -> Fills:
     where = rows.row([each.at for each in found])
     decided = {order.order_id: stamp(order.bar_timestamp) for order in report.orders}
     ticker = np.array([column[row.ticker] for row in trades], dtype=np.int64)
-    closes, rates = _last(market.closes, len(rows.index)), _last(market.rates, len(rows.index))
     count = len(found)
     return Fills(
         id=np.array([each.id for each in found], dtype=np.int64),
@@ -204,8 +216,6 @@ def _fills(rows: LiveRows, market: Market) -> Fills:
         price=_prices(trades, "exec_price"),
         notional=_floats([row.notional for row in trades]),
         fees=_floats([row.fees for row in trades]),
-        mark=closes[where, ticker],
-        mark_rate=rates[where, ticker],
         fx_rate=_floats([row.fx_rate for row in trades]),
         notional_local=_floats([row.notional_local for row in trades]),
         execution_id=np.array([row.execution_id for row in trades], dtype=object),
@@ -244,6 +254,49 @@ def _lapsed(rows: LiveRows, tickers: Sequence[str]) -> Lapsed:
         reason=tuple(order.reason or "" for order in ended),
     )
     return found.take(np.argsort(found.timestamp, kind="stable"))
+
+
+def _actions(report: LiveReport) -> Actions:
+    found = list(_with_held(report))
+    rows = [row for row, _ in found]
+    held, change = _floats([shares for _, shares in found]), _floats([row.quantity_change for row in rows])
+    kind = np.array([row.kind if row.kind in ACTIONS else DIVIDEND for row in rows], dtype=object)
+    paid = _floats([row.sign * row.notional_local for row in rows])
+    value = np.full(len(rows), np.nan)
+    np.divide(np.where(kind == SPLIT, held + change, paid), held, out=value, where=(held != 0) & (kind != RENAME))
+    return Actions(
+        at=_times([row.exec_timestamp for row in rows]),
+        portfolio=np.zeros(len(rows), dtype=np.int64),
+        ticker=np.array([_whose(row) for row in rows], dtype=object),
+        kind=kind,
+        value=np.round(value, 9),
+        held=held,
+        change=change,
+        cash=_floats([row.cash_change for row in rows]),
+    )
+
+
+def _with_held(report: LiveReport) -> Iterator[tuple[TradeRow, Decimal]]:
+    """Each action that met a position or brought money, and the shares before it, in order of time.
+
+    It takes effect before what filled at its moment, also where it was booked later.
+    """
+
+    def place(each: Booked) -> tuple[datetime, bool, bool, int]:
+        return each.row.exec_timestamp, not is_action(each.row), each.row.kind != SPLIT, each.id
+
+    wanted = {each.id for each in report.actions}
+    held: dict[str, Decimal] = defaultdict(Decimal)
+    for each in sorted(report.booked, key=place):
+        row, shares = each.row, held[_whose(each.row)]
+        if each.id in wanted and (row.quantity_change or row.cash_change):
+            yield row, shares
+        held[row.ticker] = held[row.ticker] + row.quantity_change
+
+
+def _whose(row: TradeRow) -> str:
+    """The ticker that a row is of; empty: it is money that names none."""
+    return row.for_ticker or "" if row.ticker.endswith(CASH_SUFFIX) else row.ticker
 
 
 def _movements(rows: LiveRows) -> Movements:

@@ -64,6 +64,8 @@ def document(report: LiveReport, made: Accounts, basis: Basis, comparison: Attri
         "turnover": account.turnover,
         "fees": report.fees,
         "slippage": report.slippage,
+        "dividends": report.dividends,
+        "splits": account.actions.splits,
         "positions": [asdict(each) for each in report.positions],
         "flows": [_flow(each) for each in report.flows],
         "last_trades": [_trade(row) for row in report.trades[-LAST_TRADES:]],
@@ -127,6 +129,7 @@ def _figures(numbers: dict[str, Any], currency: str) -> Table:
         ("  cash", "cash"),
         ("Fees of trades", "fees"),
         ("Slippage", "slippage"),
+        *([("Dividends", "dividends")] if float(numbers["dividends"]) else []),
     ]
     for title, key in money:
         table.add_row(title, number(float(numbers[key])), style="bold" if key == "profit" else "")
@@ -135,6 +138,8 @@ def _figures(numbers: dict[str, Any], currency: str) -> Table:
     table.add_row("Money-weighted return a year", percent(numbers["money_weighted_return"], 2, signed=True))
     table.add_row("Max drawdown", percent(numbers["max_drawdown"], 2))
     table.add_row("Trades", f"{numbers['trades']:,}")
+    if numbers["splits"]:
+        table.add_row("Splits", f"{numbers['splits']:,}")
     table.add_row("Turnover a year", number(numbers["turnover"]))
     return table
 

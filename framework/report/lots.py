@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,8 +120,20 @@ def _stats(lots: LotTable) -> LotStats:
     )
 
 
+class Splits(NamedTuple):
+    """``A`` splits of what a portfolio held, in order of time; shape ``(A,)`` each.
+
+    ``ticker`` is its index, ``at`` when it took effect, before the fills of that moment, ``change`` the signed shares
+    that it brought.
+    """
+
+    ticker: Ints
+    at: Times
+    change: Floats
+
+
 def lots_of_fills(
-    portfolio: int, ticker: Ints, executed: Times, quantity: Floats, notional: Floats, worth: Floats
+    portfolio: int, ticker: Ints, executed: Times, quantity: Floats, notional: Floats, worth: Floats, splits: Splits
 ) -> LotTable:
     """The lots of one portfolio's ``K`` fills in booking order; columns of shape ``(K,)`` as in ``account.Fills``.
 
@@ -128,16 +141,23 @@ def lots_of_fills(
         portfolio: its index.
         ticker, executed, quantity, notional: of each fill.
         worth: shape ``(tickers of the run,)``: the last price of each in the portfolio's currency; NaN: none is known.
+        splits: of what it held.
     """
     found: list[Closed] = []
     lots = Lots(on_close=found.append)
-    codes = ticker.tolist()
-    signed, paid = _decimals(quantity, 9), _decimals(np.sign(quantity) * notional, 6)
+    place = np.searchsorted(executed, splits.at)
+    codes = np.insert(ticker, place, splits.ticker).tolist()
+    signed = _decimals(np.insert(quantity, place, splits.change), 9)
+    paid = _decimals(np.insert(np.sign(quantity) * notional, place, 0.0), 6)
+    is_split = np.insert(np.zeros(len(ticker), dtype=np.bool_), place, True).tolist()
     with exact():
-        for row, (code, shares, value) in enumerate(zip(codes, signed, paid, strict=True)):
-            lots.trade(str(code), shares, value, row)
-    ids = np.arange(len(codes))
-    return table(portfolio, found, lots, ids, executed, {str(code): code for code in set(codes)}, worth)
+        for row, (code, shares, value, splits_it) in enumerate(zip(codes, signed, paid, is_split, strict=True)):
+            if splits_it:
+                lots.split(str(code), shares, row)
+            else:
+                lots.trade(str(code), shares, value, row)
+    when = np.insert(executed, place, splits.at)
+    return table(portfolio, found, lots, np.arange(len(codes)), when, {str(code): code for code in set(codes)}, worth)
 
 
 def table(

@@ -80,6 +80,7 @@ MEASURES = (
     Measure("turnover", "Turnover a year", "times"),
     Measure("trades", "Trades", "count"),
     Measure("fees", "Fees", "money", "low", grows=True),
+    Measure("dividends", "Dividends", "money", is_rare=True),
     Measure("initial_equity", "Opening", "money"),
     Measure("net_flows", "Net money in", "money", is_rare=True),
     Measure("final_equity", "Final equity", "money", "high", grows=True),

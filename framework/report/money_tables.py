@@ -61,7 +61,8 @@ def portfolios(made: Accounts) -> Cells | None:
         rows.append(_row((MASTER, "master, cash"), None, made.master, movements.of_portfolio(MASTER), whole))
     rows.append(_row((TOTAL, ""), made.total, made.total.curve, made.total.outside, whole))
     has_moved = made.master is not None or len(movements) > 0
-    return _table(rows, set() if has_moved else {"In and out", "Transfers", "Money-weighted"})
+    left_out = set() if has_moved else {"In and out", "Transfers", "Money-weighted"}
+    return _table(rows, left_out if made.total.actions.dividends else {*left_out, "Dividends"})
 
 
 def _row(
@@ -78,6 +79,7 @@ def _row(
         "Opening": number(curve.opening, 0),
         "In and out": number(outside, 0, signed=True),
         "Transfers": NOTHING if account is not None and account.is_total else transfers,
+        "Dividends": NOTHING if account is None else number(account.actions.dividends, 0),
         "Profit": NOTHING if account is None else number(curve.profit, 0, signed=True),
         "Final equity": number(final, 0),
         "Share": percent(final / whole if whole > 0 else None),

@@ -71,6 +71,7 @@ def section(account: Account, made: Accounts, basis: Basis) -> dict[str, Any]:
 
     ``initial_equity`` + ``net_flows`` (deposits − withdrawals) + ``transfers`` + ``profit`` = ``final_equity``. Money
     that was booked after the last value is in none of them; ``flows_after_end`` says how much that was.
+    ``dividends``, received less owed, are part of the profit; ``splits`` counts those of positions.
     """
     curve = account.curve
     return {
@@ -91,6 +92,8 @@ def section(account: Account, made: Accounts, basis: Basis) -> dict[str, Any]:
         "money_weighted_return": account.money_weighted_return,
         "turnover": account.turnover,
         "fees": account.fees,
+        "dividends": account.actions.dividends,
+        "splits": account.actions.splits,
         "exposure": account.exposure,
         "benchmark": _benchmark(account),
         "risk": asdict(account.shape),

@@ -109,6 +109,7 @@ def _account(account: Account, made: Accounts) -> dict[str, Any]:
         "costs": detail_tables.costs(account),
         "has_slippage": bool(np.isfinite(account.fills.slippage_bps).any()),
         "lots": detail_tables.lots(account),
+        "actions": detail_tables.actions(account),
         "lapsed": account.lapsed.by_reason(),
         "benchmark": account.benchmark_name,
         "money": money(account, made),

@@ -117,7 +117,7 @@ def paragraphs(account: Account) -> list[list[str]]:
     else:
         parts = [
             [*_against_benchmark(account), *_where_from(account), *_worst_fall(account)],
-            [*_months(account), *_costs(account), *_lapsed(account)],
+            [*_months(account), *_actions(account), *_costs(account), *_lapsed(account)],
         ]
     return [part for part in parts if part]
 
@@ -178,6 +178,16 @@ def _months(account: Account) -> Iterator[str]:
         f"({percent(float(returns[best]), signed=True)}), the worst {month(months[worst])} "
         f"({percent(float(returns[worst]), signed=True)})."
     )
+
+
+def _actions(account: Account) -> Iterator[str]:
+    received, splits = account.actions.dividends, account.actions.splits
+    paid = f"Dividends {'brought' if received > 0 else 'cost'} {number(abs(received), 0)} {account.currency}"
+    times = f"{splits:,} splits" if splits > 1 else "one split"
+    if abs(received) >= 0.5:
+        yield f"{paid}; {times} changed what was held." if splits else f"{paid}."
+    elif splits:
+        yield f"{times[0].upper()}{times[1:]} changed what was held."
 
 
 def _costs(account: Account) -> Iterator[str]:

@@ -60,8 +60,7 @@ def test_so_is_one_that_waited_through_it(live, pool):
     live.run(portfolio(), **SPLITS)
     comparison, parts = against(live, pool, portfolio(), **SPLITS)
     assert (comparison.wanted_live.tolist(), comparison.traded_live.tolist()) == ([20], [20])
-    # The backtest's ten are of new shares, bought at once: its prices are below the limit from the first day on.
-    assert parts == pytest.approx({"decisions": 10 * (39 - 50), "fill_prices": 20 * (50 - 39)})
+    assert (comparison.wanted_backtest.tolist(), parts) == ([20], {})
 
 
 def test_an_order_on_the_eve_of_a_dividend_is_not_unfilled(live, pool):
@@ -71,7 +70,23 @@ def test_an_order_on_the_eve_of_a_dividend_is_not_unfilled(live, pool):
     live.run(portfolio(), until=after(5), **ALL)
     comparison, parts = against(live, pool, portfolio(), **ALL)
     assert (comparison.wanted_live.tolist(), comparison.traded_live.tolist()) == ([500], [500])
-    assert parts == pytest.approx({"decisions": -5 * 10})
+    assert (comparison.wanted_backtest.tolist(), parts) == ([500], {})
+
+
+@pytest.mark.parametrize(("kind", "amount", "held"), [("dividend", 25, 100 * 125 / 100), ("split", 2, 200)])
+@pytest.mark.parametrize("start", [None, after(1), after(3)])
+def test_what_was_held_over_a_split_or_a_dividend_is_one_thing_to_both(live, pool, kind, amount, held, start):
+    if kind == "split":
+        halved(live)
+    act(live, kind, amount)
+    ACTS["a"] = lambda ctx, n: ctx.order("AAA", 100) if n == 1 else None
+    ACTS["less"] = lambda ctx, n: ctx.order("AAA", 60) if n == 1 else None
+    live.run(portfolio(), **SPLITS)
+    comparison, parts = against(live, pool, portfolio(), start=start, **SPLITS)
+    assert parts == {}
+    assert comparison.traded_live.tolist() == ([] if start else [pytest.approx(held)])
+    _, parts = against(live, pool, portfolio(act="less"), start=start, **SPLITS)
+    assert sum(parts.values()) == pytest.approx(40 * 25 if kind == "dividend" and start != after(3) else 0)
 
 
 def test_a_foreign_ticker_that_the_backtest_alone_trades_counts_at_its_rate(live, pool):

@@ -24,6 +24,7 @@ from framework.report.compare_view import document, show_comparison
 from framework.report.measures import MEASURES
 from framework.report.past_run import read_past_run
 from framework.report.write import write_run
+from tests.report.acted import make_acted
 
 KEYS = {each.key: each for each in MEASURES}
 
@@ -96,18 +97,33 @@ def hold_everything(found):
 # --- the numbers -----------------------------------------------------------------------------------------------------
 
 
+def test_dividends_are_a_figure_where_there_were_any_and_runs_of_before_have_none(leave, build_result):
+    acted = make_acted([(1, 0, "fill", 10.0), (4, 0, "dividend", 0.5)], bars=30)
+    folders = [leave("new", acted), leave("old", build_result(bars=30))]
+    old = folders[1] / "summary.json"
+    numbers = json.loads(old.read_text())
+    del numbers["total"]["dividends"], numbers["total"]["splits"]
+    old.write_text(json.dumps(numbers))
+    (folders[1] / "actions.csv").unlink()
+    found = compare(folders)
+    assert found.row(KEYS["dividends"]) == (5.0, None)
+    assert KEYS["dividends"] in found.measures
+    assert "Dividends" in printed(found, 100)
+
+
 def test_figures_are_those_of_the_summaries(leave, build_result):
     folders = [leave("fast", build_result()), leave("slow", build_result(seed=5, fee=0.002))]
     found = compare(folders)
     totals = [json.loads((folder / "summary.json").read_text())["total"] for folder in folders]
     assert found.names == ("fast", "slow")
-    for key in KEYS.keys() - {"net_flows"}:
+    for key in KEYS.keys() - {"net_flows", "dividends"}:
         first, second = (total[key] for total in totals)
         assert first is not None
         assert found.row(KEYS[key]) == (first, second)
         assert found.against_first(KEYS[key]) == (0.0, second - first)
         assert KEYS[key] in found.measures
     assert KEYS["net_flows"] not in found.measures  # nothing came or went
+    assert KEYS["dividends"] not in found.measures
     assert found.warnings == ()
 
 

@@ -6,6 +6,7 @@ from rich.console import Console
 
 from framework.report.console import show_run
 from framework.report.summary import summary
+from tests.report.acted import make_acted
 
 
 def printed(run, width):
@@ -89,3 +90,29 @@ def test_a_portfolio_with_a_master_has_a_total(build_run, build_result, build_ma
     text = printed(build_run(result, master=build_master(result, opening=1e6)), 100)
     assert "total" in text
     assert "0 (master)" in text
+
+
+@pytest.mark.parametrize("width", [80, 95, 105, 115, 130, 140, 150])
+@pytest.mark.parametrize("has_flows", [False, True])
+def test_splits_and_dividends_are_shown_where_there_were_any(build_run, build_result, width, has_flows):
+    flows = [(5, 5e6), (6, -1e6)] if has_flows else []
+    quiet = build_result(portfolio_id="two", bars=10, cash=1e7, flows=flows)
+    events = [(1, 0, "fill", 1e5), (3, 0, "split", 2.0), (4, 0, "dividend", 0.5)]
+    table = printed(build_run(make_acted(events, bars=10, cash=1e7), quiet), width).split("Report:")[0]
+    assert "…" not in table
+    assert max(len(line.rstrip()) for line in table.splitlines()) <= width
+    if width >= 150:
+        assert "100,000.00" in table
+        assert "Splits" in table
+    quietly = printed(build_run(quiet), width)
+    assert "Dividends" not in quietly
+    assert "Splits" not in quietly
+
+
+def test_a_summary_of_before_has_none(build_run, build_result):
+    numbers = summary(build_run(build_result()))
+    for figures in (numbers["total"], *numbers["portfolios"].values()):
+        del figures["dividends"], figures["splits"]
+    out = io.StringIO()
+    show_run(numbers, Path("report.html"), Console(file=out, width=150))
+    assert "Dividends" not in out.getvalue()

@@ -65,6 +65,7 @@ def test_the_whole_life(books):
     ]  # fmt: skip
     assert report.end.equity == D("10711")
     assert (report.fees, report.slippage, len(report.trades)) == (2, 5, 2)
+    assert (D(found["dividends"]), found["splits"], found["total"]["dividends"]) == (7, 0, 7.0)
     first, second = 10099 / 10000, (10000 - 1001 + 1000 + 7 + 990) / (10099 + 1000)
     index = metrics.return_index(account.curve.returns)
     assert index == pytest.approx([first, first * second, first * second * 10711 / (10996 - 500)])
@@ -226,7 +227,13 @@ def test_on_a_terminal(books):
     assert "Portfolio 1: paper, broker paper, account ACCOUNT; 2024-01-02 to 2024-01-04, 3 valuations" in shown
     assert "2024-01-02 15:30 withdrawal c3 −500.00" in " ".join(shown.split())
     assert "Money-weighted return a year" in shown
-    for line in ("Money in 11,000.00", "Profit 211.00", "Equity at the end 10,711.00", "AAPL 6 121.00 726.00"):
+    for line in (
+        "Money in 11,000.00",
+        "Profit 211.00",
+        "Equity at the end 10,711.00",
+        "Dividends 7.00",
+        "AAPL 6 121.00 726.00",
+    ):
         assert line in " ".join(shown.split())
 
 

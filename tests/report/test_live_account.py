@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from framework.books.entries import Correction, Rename, Split
+from framework.books.keys import dividend_key
 from framework.books.ledger import book
 from framework.books.lots import Lots, Mark
 from framework.books.valuation import value
@@ -64,7 +65,8 @@ def test_a_split_changes_the_position_and_the_lots_and_earns_nothing(pool):
         ticker="AAPL", new=D(4),
     )  # fmt: skip
     days.next([split], {"AAPL": "25"})
-    days.next([fill(key="f2", side="SELL", quantity="10", price="30", fees="0")], {"AAPL": "30"})
+    sold = datetime(2024, 1, 4, 14, tzinfo=UTC)
+    days.next([fill(key="f2", side="SELL", quantity="10", price="30", fees="0", at=sold)], {"AAPL": "30"})
     account = days.account()
     adds_up(account)
     assert [(row["quantity"], row["price"]) for row in rows(account, "positions.csv")] == [
@@ -76,6 +78,46 @@ def test_a_split_changes_the_position_and_the_lots_and_earns_nothing(pool):
     )  # fmt: skip
     assert (held["quantity"], held["closed"], held["profit"]) == ("30", "", "150.000000")
     assert account.contributions == {"AAPL": 200.0}
+    (acted,) = rows(account, "actions.csv")
+    assert list(acted.values()) == ["2024-01-03T14:00:00Z", "1", "AAPL", "split", "4", "10", "30", "0.000000"]
+    assert (account.actions.splits, account.actions.dividends) == (1, 0)
+
+
+def test_dividends_are_of_the_shares_before_what_filled_then_also_booked_late(pool):
+    days = Days(pool)
+    days.next(
+        [
+            cash("10000"),
+            fill(quantity="10", price="100", fees="0"),
+            fill(key="s", ticker="IBM", side="SELL", quantity="20", price="50", fees="0"),
+        ],
+        {"AAPL": "110", "IBM": "40"},
+    )
+    opened = datetime(2024, 1, 3, 14, tzinfo=UTC)
+    days.next(
+        [fill(key="f2", side="SELL", quantity="4", price="100", fees="0", at=opened)], {"AAPL": "110", "IBM": "40"}
+    )
+    owed = {"kind": "adjustment", "key": dividend_key("IBM", opened.date(), "1"), "for_ticker": "IBM", "at": opened}
+    wrong = cash("1", kind="dividend", key="w", for_ticker="AAPL", at=opened)
+    days.next(
+        [
+            cash("5", kind="dividend", key="d", for_ticker="AAPL", at=opened),
+            cash("-30", **owed),
+            cash("7", kind="dividend", key="nobody", at=opened),
+            cash("-2", kind="adjustment", key="other", at=opened),
+            wrong,
+            Correction(portfolio_id="1", key="w", at=opened + timedelta(days=1), session=date(2024, 1, 4)),
+        ],
+        {"AAPL": "110", "IBM": "40"},
+    )
+    account = days.account()
+    adds_up(account)
+    assert [list(row.values())[2:] for row in rows(account, "actions.csv")] == [
+        ["AAPL", "dividend", "0.5", "10", "0", "5.000000"],
+        ["IBM", "dividend", "1.5", "-20", "0", "-30.000000"],
+        ["", "dividend", "", "0", "0", "7.000000"],
+    ]
+    assert account.actions.dividends == 5 - 30 + 7
 
 
 def test_shorts_count_to_gross_with_what_they_owe(pool):
@@ -155,6 +197,10 @@ def test_a_new_name_takes_with_it_what_the_old_one_brought(pool):
     adds_up(whole)
     adds_up(later)
     assert (whole.contributions, later.contributions) == ({"META": 200.0}, {"META": 100.0})
+    assert [list(row.values())[2:] for row in rows(later, "actions.csv")] == [
+        ["FB", "rename", "", "10", "-10", "0.000000"],
+        ["META", "rename", "", "0", "10", "0.000000"],
+    ]
 
 
 def test_a_split_or_a_rename_leaves_a_ticker_its_currency(pool):

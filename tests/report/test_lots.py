@@ -11,18 +11,19 @@ from hypothesis import strategies as st
 
 from framework.books.lots import Closed, Lots
 from framework.report.assemble import account_of, accounts
-from framework.report.lots import LotTable, lots_of_fills
+from framework.report.lots import LotTable, Splits, lots_of_fills
 from tests.books.cases import AT, D, fill
 
 US = "datetime64[us]"
 DAYS = np.datetime64("2024-01-01", "us") + np.arange(400) * np.timedelta64(1, "D")
+UNSPLIT = Splits(np.empty(0, np.int64), np.empty(0, US), np.empty(0))
 
 
-def lots(rows, worth=(np.nan,)):
+def lots(rows, worth=(np.nan,), splits=UNSPLIT):
     """Of (ticker, signed shares, price), a day each."""
     ticker, quantity, price = (np.array(column) for column in zip(*rows, strict=True))
     notional = np.round(np.abs(quantity) * price, 6)
-    return lots_of_fills(0, ticker, DAYS[: len(rows)], quantity.astype(float), notional, np.array(worth))
+    return lots_of_fills(0, ticker, DAYS[: len(rows)], quantity.astype(float), notional, np.array(worth), splits)
 
 
 def test_the_oldest_is_sold_first_and_what_is_left_is_valued():
@@ -46,9 +47,25 @@ def test_a_short_is_a_lot_with_a_minus():
     assert found.profit.tolist() == [40, 30]
 
 
+def test_a_split_comes_before_the_fills_of_its_moment():
+    rows = [(0, 10, 100.0), (1, 5, 10.0), (0, 10, 120.0), (0, -50, 31.0)]
+    splits = Splits(np.array([0, 1]), DAYS[[3, 3]], np.array([60.0, -4.5]))
+    found = lots(rows, [32.0, 110.0], splits)
+    assert found.quantity.tolist() == [40, 10, 30, 0.5]
+    assert found.cost.tolist() == [1000, 300, 900, 50]
+    assert found.value.tolist() == [1240, 310, 960, 55]
+    assert found.opened.tolist() == DAYS[[0, 2, 2, 1]].tolist()
+    assert found.closed[:2].tolist() == DAYS[[3, 3]].tolist()
+
+
+def test_a_split_that_leaves_nothing_closes_the_lot_for_nothing():
+    found = lots([(0, 1, 3.0)], [2.0], Splits(np.array([0]), DAYS[[5]], np.array([-1.0])))
+    assert (found.value.tolist(), found.closed.tolist()) == ([0], DAYS[[5]].tolist())
+
+
 def test_nothing_traded_and_nothing_closed():
     nothing = np.empty(0)
-    empty = lots_of_fills(0, nothing.astype(np.int64), nothing.astype(US), nothing, nothing, np.array([1.0]))
+    empty = lots_of_fills(0, nothing.astype(np.int64), nothing.astype(US), nothing, nothing, np.array([1.0]), UNSPLIT)
     assert (len(empty), empty.stats) == (0, None)
     held = lots([(0, 1, 7.0)])
     assert held.stats is None

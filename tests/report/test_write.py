@@ -47,8 +47,8 @@ def test_beside_a_master_account_one_portfolio_is_not_the_total(tmp_path, build_
 def test_reports_progress_file_by_file(tmp_path, build_run):
     seen = []
     write_run(build_run(), tmp_path, lambda path, done, total: seen.append((path, done, total)))
-    assert [done for _, done, _ in seen] == list(range(23))
-    assert seen[0] == ("1/equity.csv", 0, 23)
+    assert [done for _, done, _ in seen] == list(range(25))
+    assert seen[0] == ("1/equity.csv", 0, 25)
     assert seen[-1][0] == "summary.json"
 
 
