@@ -92,8 +92,12 @@ class FillLog:
         order = np.argsort((filled * 4 + is_inside * 2 + (lots > 0.0)) * opens.shape[1] + ticker, kind="stable")
         ticker, decided, filled = ticker[order], decided[order], filled[order]
         decision_price = closes[decided, ticker]
+        waited = np.flatnonzero(filled - decided > 1)
         for split in splits:
-            crossed = (ticker == split.column) & (decided < split.row) & (filled >= split.row)
+            low, high = np.searchsorted(filled, (split.row, split.row + 1))
+            # What fills in that very bar, and later what had waited: all else was decided after the split.
+            crossed = np.concatenate((np.arange(low, high), waited[waited >= high]))
+            crossed = crossed[(ticker[crossed] == split.column) & (decided[crossed] < split.row)]
             decision_price[crossed] = np.rint(decision_price[crossed] / float(split.ratio) * MICRO) / MICRO
         return Trades(
             ticker=ticker,

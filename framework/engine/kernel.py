@@ -22,6 +22,8 @@ from framework.model.panel import Floats
 Ints = NDArray[np.int64]
 
 _MOST_AT_ONCE = 128
+#: So many bars before the next split or dividend are not worth a call.
+_FEW_BARS = 4
 
 
 class Cells(Protocol):
@@ -120,7 +122,7 @@ def run_bars(account: Account, book: OrderBook, cells: Cells, bars: Ints, edges:
     while at < len(bars):
         book.run_to(int(bars[at]))
         stop = int(np.searchsorted(bars, account.next_action - 1))
-        if not book.waiting and stop > at:
+        if not book.waiting and stop - at >= _FEW_BARS:
             at = run_fast(account, bars, edges, at, stop, cells.lots_per_micro, cells.block, cells.sell, cells.clean)
             if at == stop:
                 continue

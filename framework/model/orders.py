@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -79,6 +79,15 @@ class OrderTerms:
         if limit is None:
             return cls("market" if stop is None else "stop", None, stop, time_in_force)
         return cls("limit" if stop is None else "stop_limit", limit, stop, time_in_force)
+
+    def scaled(self, factor: float) -> OrderTerms:
+        """The same at prices times a factor.
+
+        Raises:
+            StrategyError: a price is out of bounds then.
+        """
+        limit, stop = (price and price * factor for price in (self.limit_price, self.stop_price))
+        return replace(self, limit_price=limit, stop_price=stop)
 
 
 #: A market order for the day.

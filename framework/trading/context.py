@@ -178,7 +178,7 @@ class Context:
 
     @property
     def raw_close(self) -> Floats:
-        """Closes of the current bar as traded, for rules on absolute price."""
+        """Closes of the current bar as traded, for rules on absolute price (``raw_close < 5``)."""
         row: Floats = self._raw_close[self._cursor.row]
         return row
 
@@ -253,7 +253,8 @@ class Context:
         Args:
             ticker: one of ``tickers``.
             quantity: shares.
-            limit: pay no more (get no less) than this, per share.
+            limit: pay no more (get no less) than this, per share; like ``stop`` on the scale of ``close`` here: where
+                that is adjusted, the order is sent at the price as traded that it stands for.
             stop: wait until the price rises (for a sell, falls) to this; with ``limit``, be a limit order then.
             time_in_force: ``DAY``: until the end of the next session (intraday: of this one); ``GTC``: until it fills
                 or is cancelled; ``IOC``: at the next open or never.
@@ -296,12 +297,25 @@ class Context:
             raise StrategyError(f"order for {ticker!r} was given quantity {quantity!r}; {allowed}")
         self.asked_orders.append(OrderRequest(self._column(ticker), float(quantity), is_target, terms))
 
-    @staticmethod
-    def _terms(ticker: str, limit: float | None, stop: float | None, time_in_force: TimeInForce) -> OrderTerms:
+    def _terms(self, ticker: str, limit: float | None, stop: float | None, time_in_force: TimeInForce) -> OrderTerms:
         try:
-            return OrderTerms.of(limit, stop, time_in_force)
+            terms = OrderTerms.of(limit, stop, time_in_force)
+            if limit is None and stop is None:
+                return terms
+            scale = self._scale(self._column(ticker))
+            return terms if scale == 1.0 else terms.scaled(scale)
         except StrategyError as error:
             raise StrategyError(f"order for {ticker!r}: {error}") from None
+
+    def _scale(self, column: int) -> float:
+        """What a price that the strategy sees is multiplied by to be one as traded: of the ticker's newest bar."""
+        if self._raw_close is self._panel.close:
+            return 1.0
+        row, seen = self._cursor.row, self._panel.close
+        while row > 0 and np.isnan(seen.item(row, column)):
+            row -= 1
+        scale = self._raw_close.item(row, column) / seen.item(row, column)
+        return scale if scale == scale else 1.0  # it has had no bar yet
 
     def _from_mapping(self, weights: Mapping[str, float]) -> Floats:
         asked = np.full(self._shape, np.nan)

@@ -7,14 +7,14 @@ from fractions import Fraction
 
 from framework.errors import DataError
 from framework.model.bars import CorporateAction
-from framework.model.money import price_decimal
+from framework.model.money import MIN_PRICE, price_decimal
 
 #: The reason of orders of which a split leaves less than a lot.
 NOTHING_LEFT = "nothing left of it after a split"
 
 #: A ratio such as 1 for 3 is written with so many decimals that it is that ratio.
 _LARGEST_OLD, _CLOSE = 10**6, Fraction(1, 10**9)
-_MICRO = Decimal("1e-6")
+_LOWEST = Decimal(repr(MIN_PRICE))
 
 
 def ratio_of(split: CorporateAction) -> Fraction:
@@ -34,8 +34,11 @@ def ratio_of(split: CorporateAction) -> Fraction:
 
 
 def split_price(price: Decimal, ratio: Fraction) -> Decimal:
-    """A price of old shares as one of new shares, to 1e-6 and never 0. Exact only in a context that is wide enough."""
-    return max(_MICRO, price_decimal(price * ratio.denominator / ratio.numerator))
+    """A price of old shares as one of new shares, to 1e-6 and never below what orders may have.
+
+    Exact only in a context that is wide enough.
+    """
+    return max(_LOWEST, price_decimal(price * ratio.denominator / ratio.numerator))
 
 
 def split_order(lots: float, ratio: Fraction) -> float:

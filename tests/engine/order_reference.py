@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 
-from tests.engine.reference import MICRO, Book, micro, split
+from tests.engine.reference import Book, micro, split
+
+LOWEST = Decimal("0.005")
 
 
 @dataclass(eq=False)
@@ -192,7 +194,8 @@ class Desk(Book):
             order.quantity = new
             turned = ratio.denominator, ratio.numerator
             order.limit, order.stop = (
-                price and max(micro(price * turned[0] / turned[1]), MICRO) for price in (order.limit, order.stop)
+                price and max(micro(price * turned[0] / turned[1]), Decimal("0.005"))
+                for price in (order.limit, order.stop)
             )
 
     def bar(self, row, seen, is_last, acts=()):

@@ -13,6 +13,7 @@ from framework.plugins.data_sources.sample import Sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from framework import Strategy
 from framework.data.adjust import adjust
 from framework.data.flow_dates import DatedFlow
 from framework.data.load import ensure
@@ -271,6 +272,35 @@ def test_what_is_cut_from_a_panel_takes_its_actions_along():
     assert whole.between(0, 6) == whole
     old = CorporateAction("T00", date(1999, 1, 4), "split", Decimal(2))
     assert Acting.of(bars, clock.session, [old]) == Acting()
+
+
+class Rests(Strategy):
+    """Orders at prices beside the close that it sees."""
+
+    def on_bar(self, ctx):
+        row = len(ctx.history(10_000))
+        if row % 2:
+            ctx.order("T00", 5, limit=ctx.close[0] * 0.99, time_in_force="GTC")
+        else:
+            ctx.order_target("T00", 3, stop=ctx.close[0] * 0.97)
+
+
+@given(st.integers(0, 2**32), CHOSEN)
+@settings(max_examples=60, deadline=None)
+def test_prices_of_orders_are_on_the_scale_that_the_strategy_sees(seed, chosen):
+    rng = np.random.default_rng(seed)
+    closes = np.round(50 * np.exp(np.cumsum(rng.normal(0, 0.02, (40, 1)), axis=0)), 2)
+    clock = timeline(40)
+    traded = panel(np.round(closes * 1.005, 2), closes, clock)
+    found = acting([act for act in chosen if act[3] != "40"], traded, clock)
+    actions = [act.action for act in found.acts]
+    case = Case(traded, clock, None, Terms(1e6, 1.0, 0.0, Costs()))
+    plain = case.run(Rests(), acting=found)
+    seen = case.run(Rests(), panel=adjust(traded, actions, "all", clock.session), acting=found)
+    assert len(plain.trades) > 5
+    for name in ("filled", "quantity"):
+        np.testing.assert_array_equal(getattr(plain.trades, name), getattr(seen.trades, name))
+    np.testing.assert_allclose(plain.trades.price, seen.trades.price, atol=2e-6)
 
 
 # --- real prices -----------------------------------------------------------------------------------------------------
