@@ -18,19 +18,18 @@ SAMPLE = next((ROOT / "plugins" / "data_sources" / "sample").glob("*.csv.gz"))
 
 @pytest.fixture(scope="module")
 def prices():
-    """Adjusted opens and closes by (ticker, date), scaled so that each ticker's last close in the run is as traded.
+    """Open, close, and what a share of the day before became, by (ticker, date): straight from the file, as traded.
 
-    Straight from the file: price × (Adj Close / Close), which knows nothing of our splits and dividends.
+    The last is the return of Adj Close over that of Close, which knows nothing of our splits and dividends.
     """
+    found, before = {}, {}
     with gzip.open(SAMPLE, "rt") as file:
-        rows = [row for row in csv.DictReader(file) if row["Date"] <= "2013-03-01"]
-    last = {}
-    for row in rows:
-        last[row["Ticker"]] = float(row["Close"]) / float(row["Adj Close"])
-    found = {}
-    for row in rows:
-        scale = float(row["Adj Close"]) / float(row["Close"]) * last[row["Ticker"]]
-        found[row["Ticker"], row["Date"]] = (float(row["Open"]) * scale, float(row["Close"]) * scale)
+        for row in csv.DictReader(file):
+            close, adjusted = float(row["Close"]), float(row["Adj Close"])
+            old_close, old_adjusted = before.get(row["Ticker"], (close, adjusted))
+            grown = (adjusted / old_adjusted) / (close / old_close)
+            found[row["Ticker"], row["Date"]] = (float(row["Open"]), close, grown)
+            before[row["Ticker"]] = close, adjusted
     return found
 
 
@@ -56,11 +55,27 @@ def test_a_reader_can_recompute_the_summary(demo, prices):
         assert figures["trades"] == len(trades) > 0
         assert figures["bars"] == len(equity) == 2054
         cash, held, fees = Decimal(1_000_000), {}, Decimal(0)
-        by_day = {}
+        by_day, acts = {}, {}
         for trade in trades:
             by_day.setdefault(trade["exec_timestamp"][:10], []).append(trade)
+        for act in rows_of(demo / name / "actions.csv"):
+            acts.setdefault(act["timestamp"][:10], []).append(act)
         for row in equity:
             day = row["timestamp"][:10]
+            # Every share that became more than one, and no other, had a dividend or a split.
+            grown = {ticker for ticker in held if held[ticker] and abs(prices[ticker, day][2] - 1) > 2e-4}
+            assert grown == {act["ticker"] for act in acts.get(day, [])}
+            for act in acts.pop(day, []):
+                ticker, value = act["ticker"], Decimal(act["value"])
+                assert Decimal(act["held"]) == held[ticker]
+                if act["kind"] == "split":
+                    assert prices[ticker, day][2] == pytest.approx(float(value), rel=1e-3)
+                    assert Decimal(act["change"]) == held[ticker] * (value - 1)
+                    held[ticker] *= value
+                else:
+                    assert prices[ticker, day][2] == pytest.approx(1 + float(value) / prices[ticker, day][1], rel=1e-3)
+                    assert Decimal(act["cash"]) == held[ticker] * value
+                    cash += Decimal(act["cash"])
             for trade in by_day.pop(day, []):
                 sign = 1 if trade["side"] == "BUY" else -1
                 quantity, price = Decimal(trade["quantity"]), Decimal(trade["exec_price"])
@@ -76,12 +91,13 @@ def test_a_reader_can_recompute_the_summary(demo, prices):
             worth = sum(float(shares) * prices[ticker, day][1] for ticker, shares in held.items() if shares)
             assert float(row["equity"]) == pytest.approx(float(cash) + worth, rel=1e-9)
         assert not by_day
+        assert not acts
         assert figures["fees"] == float(fees)
         assert figures["final_equity"] == pytest.approx(float(equity[-1]["equity"]), abs=1e-6)
         assert figures["total_return"] == pytest.approx(float(equity[-1]["equity"]) / 1e6 - 1)
         total += Decimal(equity[-1]["equity"])
     assert summary["total"]["final_equity"] == pytest.approx(float(total))
-    assert summary["prices"] == "adjusted"
+    assert summary["prices"] == "traded"
 
 
 def test_a_split_shows_no_loss(demo):
