@@ -6,8 +6,8 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +16,11 @@ from framework.config.load import LoadedConfig
 from framework.config.model import Portfolio
 from framework.engine.backtest import run_threads
 from framework.errors import EngineError, UsageError
+from framework.history import history_of, lookback_of
 from framework.model.result import Ending, RunResult
 from framework.plan import Plan
 from framework.plugin_manager import PluginManager
-from framework.runs import NOMINAL_CASH, Announce, Progress, ensured, panel_of, run_config
+from framework.runs import Announce, Progress, ensured, run_config
 
 if TYPE_CHECKING:
     from framework.allocate_run import HandAllocation
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from framework.engine.simulator import Simulation
 
 _log = logging.getLogger(__name__)
-
-#: What a check compares a decision's window with: history of so many of them, where there is so much.
-_WINDOWS_OF_HISTORY = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,42 +227,21 @@ def _checked_data(plan: Plan, database: Database, progress: Progress) -> tuple[N
     return None, "; ".join([f"source {report.source}: {read}", *report.notes()])
 
 
-def _newest_dates(plan: Plan, database: Database, portfolio: Portfolio) -> tuple[date | None, date | None]:
-    """What a check in real time looks at: the newest month that is there, as today may have no bar or no session."""
-    from framework.db.queries import fetch_all
-
-    config = plan.config
-    if config.clock is not None or config.start is not None:
-        return None, None
-    asked = {"source": plan.source.key(), "bar_interval": config.interval, "tickers": list(portfolio.tickers)}
-    with database.pool.connection() as connection:
-        newest = max((row[2].date() for row in fetch_all(connection, "stored_range", asked)), default=plan.end)
-    return newest - timedelta(days=30), newest
-
-
 def _checked_portfolio(plan: Plan, database: Database, portfolio: Portfolio) -> tuple[Simulation, str]:
     from framework.engine.lookahead import check_lookahead
 
-    dates = _newest_dates(plan, database, portfolio)
-    # Of what trades, history is all there is for some windows; of a backtest, what the backtest has.
-    warmup = None if plan.config.mode == "backtest" else _WINDOWS_OF_HISTORY * (plan.warmup_bars(portfolio) + 1)
-    data = panel_of(plan, database.pool, portfolio, *dates, warmup_bars=warmup)
-    job = plan.job(portfolio, data, plan.strategy(portfolio), portfolio.strategy.name, portfolio.schedule)
-    if not job.terms.opening_cash:  # an allocation opens it: without money it could not decide much
-        job = replace(job, terms=replace(job.terms, opening_cash=NOMINAL_CASH))
+    job = history_of(plan, database.pool, portfolio)
     looked = check_lookahead(job, lambda: plan.strategy(portfolio))
-    bars = len(data.panel) - data.first
-    read = f"{bars} bars of {len(portfolio.tickers)} tickers and {data.first} before start"
+    bars = len(job.panel) - job.first
+    read = f"{bars} bars of {len(portfolio.tickers)} tickers and {job.first} before start"
     return job, f"{read}; {looked.describe(portfolio.strategy.name)}"
 
 
 def _checked_lookback(plan: Plan, portfolio: Portfolio, job: Simulation) -> CheckItem:
     """Whether it decides on the window that paper and live see as on all history; of a backtest, a statement only."""
-    from framework.engine.windows import compare_windows
-
     name, must_agree = f"portfolio {portfolio.id} lookback", plan.config.mode != "backtest"
     try:
-        found = compare_windows(job, lambda: plan.strategy(portfolio), plan.warmup_bars(portfolio) + 1)
+        found = lookback_of(plan, portfolio, job)
     except EngineError as error:
         return CheckItem(name, not must_agree, str(error))
     return CheckItem(name, not (must_agree and found.differing), found.describe())

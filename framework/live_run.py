@@ -14,6 +14,7 @@ from framework.engine.observers import HANGS_SECONDS, Observers
 from framework.engine.precautions import stale_prices
 from framework.engine.runner import Settings
 from framework.errors import ConfigError, EngineError
+from framework.history import require_lookback
 from framework.live_books import Books, clock_of, end_of
 from framework.live_news import News
 from framework.model.result import Ending
@@ -31,6 +32,7 @@ class LiveRun:
         progress: is told how far loading is.
 
     Raises:
+        ConfigError: a strategy decides otherwise on its lookback than on all history.
         PortfolioMismatch: the books of a portfolio belong to another mode, broker, account or currency.
         EngineError: plugins, data or database; see :mod:`framework.errors`.
     """
@@ -50,6 +52,8 @@ class LiveRun:
         loaded = ensured(plan, database, progress)
         for note in loaded.notes():
             announce(f"Note: {note}")
+        if plan.config.engine.check_lookback:
+            require_lookback(plan, database.pool, announce)
         books = Books(plan, database.pool, announce)
         self._identities = books.open()
         self.clock = clock_of(plan, database.pool)

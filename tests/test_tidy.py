@@ -20,8 +20,8 @@ CODE = [*FRAMEWORK, *PLUGINS, *sorted((ROOT / "bench").rglob("*.py"))]
 LEVEL = {
     "errors": 0, "model": 1, "config": 2, "hookspecs": 2, "trading": 3, "db": 3, "data": 4, "books": 4,
     "plugin_loading": 5, "plugin_manager": 5, "engine": 6, "report": 6, "plan": 7, "live_news": 7,
-    "runs": 8, "live_books": 8, "ingest_run": 8, "live_run": 9, "data_run": 9, "report_run": 9, "allocate_run": 9,
-    "app": 10, "testing": 10, "sweep": 11, "cli": 12, "__main__": 13,
+    "runs": 8, "live_books": 8, "ingest_run": 8, "history": 9, "data_run": 9, "report_run": 9, "allocate_run": 9,
+    "live_run": 10, "app": 11, "testing": 11, "sweep": 12, "cli": 13, "__main__": 14,
 }  # fmt: skip
 
 #: Who alone may import a library.

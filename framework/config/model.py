@@ -243,6 +243,8 @@ class EngineSection(Part):
     bar_patience_seconds: Annotated[Real, Field(ge=0, le=3600)] = 30.0
     #: A strategy that takes longer to decide is not heard.
     decision_seconds: Annotated[Real, Field(gt=0)] = 60.0
+    #: Paper refuses to start where a strategy decides otherwise on its `lookback` than on all history.
+    check_lookback: StrictBool = True
     #: Backtests of `weights` strategies use a compiled loop (the extra `fast`); the result is the same.
     fast: StrictBool = False
 

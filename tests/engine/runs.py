@@ -115,7 +115,8 @@ CONFIG: dict[str, Any] = {
     "mode": "paper",
     "adjust": "none",
     "clock": {"start": FIRST, "end": date(2010, 3, 5), "seconds_per_day": 0},
-    "engine": {"lease_seconds": 30, "send_timeout_seconds": 10},
+    # What acts here counts its calls, and does not decide by the bars that it sees.
+    "engine": {"lease_seconds": 30, "send_timeout_seconds": 10, "check_lookback": False},
     "data_source": {"name": "csv", "params": {"path": "prices", "name": "live"}},
     "broker": "paper",
 }
@@ -160,6 +161,8 @@ class Runs:
     def config(self, *portfolios: dict[str, Any], **sections: Any) -> Path:
         """A run config; a section ``None`` is left out."""
         written = {**CONFIG, **sections, "portfolios": list(portfolios)}
+        if written["engine"]:
+            written["engine"] = {"check_lookback": False, **written["engine"]}
         written = {name: section for name, section in written.items() if section is not None}
         path = self.folder / "c.yaml"
         path.write_text(yaml.safe_dump(written))

@@ -163,7 +163,7 @@ mode: paper
 interval: {interval}
 adjust: none
 clock: {{start: {start}, end: {end}, seconds_per_day: 0}}
-engine: {{lease_seconds: {lease}, send_timeout_seconds: {send}{more}}}
+engine: {{check_lookback: false, lease_seconds: {lease}, send_timeout_seconds: {send}{more}}}
 data_source: {{name: csv, params: {{path: prices-{interval}, name: faults}}}}
 broker:
   name: paper
