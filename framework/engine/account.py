@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,9 @@ from framework.model.result import Unfilled
 from framework.trading.costs import Costs, check_fees, checked_bps, slipped
 from framework.trading.splits import NOTHING_LEFT, split_order
 from framework.trading.trim import trim
+
+if TYPE_CHECKING:
+    from framework.engine.meeting import Flow
 
 #: Cells (bars × tickers) valued at once.
 _VALUE_CELLS = 1 << 17
@@ -41,20 +43,6 @@ class Terms:
     lots_per_share: float
     cash_buffer: float
     costs: Costs
-
-
-class Flow(NamedTuple):
-    """Money that came (positive) or went.
-
-    ``row``: the first bar whose value holds it; ``at``: when it was booked; ``kind``: ``deposit``, ``withdrawal`` or
-    ``transfer``; ``reference``: what it is known by, the run id of an allocation.
-    """
-
-    row: int
-    at: datetime
-    micros: float
-    kind: str
-    reference: str
 
 
 class Account:
@@ -91,6 +79,8 @@ class Account:
         self.corporate = Corporate(acting or Acting(), first)
         #: Row of the next split or dividend; far beyond all rows when there is none left.
         self.next_action = self.corporate.next_row
+        #: Whether a split has left a part of a lot somewhere.
+        self.has_parts = False
         self.unfilled: list[Unfilled] = []
         #: Row that each of these was decided on.
         self.unfilled_decided: list[int] = []
@@ -138,6 +128,16 @@ class Account:
         self.cash_rows[bar] = cash
         self.valued = bar + 1
         return worth
+
+    @property
+    def plain_until(self) -> int:
+        """Up to the row before this, nothing but orders changes positions, and these are whole lots."""
+        return 0 if self.has_parts else self.next_action
+
+    def hold(self, column: int, lots: float) -> None:
+        """Take in lots of a ticker, or give them (negative): exactly to 1e-9 shares, as the books do."""
+        held = self.lots.item(column) + lots
+        self.lots[column] = round(held, 9) if self.has_parts else held
 
     def open(self, bar: int) -> None:
         """Book the splits and dividends up to the open of ``bar``; the rows before each are valued without it."""

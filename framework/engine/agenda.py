@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from framework.data.flow_dates import DatedFlow
 from framework.data.slots import Schedule, Slots
-from framework.engine.account import Flow
-from framework.engine.meeting import Meeting, Seat
+from framework.engine.meeting import Flow, Meeting, Seat
 from framework.model.money import MICRO, to_micro
 from framework.model.timeline import Timeline, stamp
 

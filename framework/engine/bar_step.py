@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from framework.engine.account import Account
 from framework.engine.few import FEW_ORDERS, Trader
 from framework.engine.fills import BLOCK, Block
-from framework.engine.orders import MAX_WEIGHT, OrderBook
+from framework.engine.order_rules import MAX_WEIGHT
+from framework.engine.orders import OrderBook
 from framework.model.money import MIN_PRICE
 from framework.model.panel import Floats
 from framework.trading.context import Context
@@ -77,7 +78,7 @@ class BarStep:
         at = row - self._start
         if not self._fillable[at]:
             return False
-        if len(columns) <= FEW_ORDERS and row + 1 < self._account.next_action:
+        if len(columns) <= FEW_ORDERS and row + 1 < self._account.plain_until:
             return self._few_at_once(row, columns.tolist(), weights)
         asked = weights[columns]
         if not (np.minimum.reduce(asked) >= 0.0 and np.maximum.reduce(asked) <= MAX_WEIGHT):

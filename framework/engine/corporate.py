@@ -73,7 +73,9 @@ class Corporate:
         if act.action.kind == "split":
             ratio = ratio_of(act.action)
             new = abs(held) * ratio.numerator // ratio.denominator * (1 if held > 0 else -1)
-            account.lots[act.column] = new / FRACTIONAL * account.terms.lots_per_share
+            lots = new / (FRACTIONAL / account.terms.lots_per_share)
+            account.lots[act.column] = lots
+            account.has_parts = account.has_parts or not lots.is_integer()
             self._applied.append((act, held, new - held, 0.0))
         else:
             local = half_even(held * int(value * _PICO), _NANO_PICO_PER_MICRO)

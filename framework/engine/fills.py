@@ -51,8 +51,8 @@ class FillLog:
         self._chunks: list[tuple[NDArray[np.generic], ...]] = []
         #: Single fills, one after the other: ticker, decided, filled, lots, price, notional, fees, ticker …
         self.single: list[float] = []
-        #: Fills after the open, inside their bar: the same, and the price per share before slippage.
-        self.inside: list[float] = []
+        #: Fills after the open of their bar: the same, the price per share before slippage, and when.
+        self.later: list[float] = []
 
     def pack(self) -> None:
         """Turn single fills into columns, which take a quarter of the memory."""
@@ -74,22 +74,25 @@ class FillLog:
         lots_per_share: float,
         rates: Rates | None = None,
         splits: Sequence[Split] = (),
+        *,
+        has_parts: bool = False,
     ) -> Trades:
-        """All fills in booking order: by bar; at the open, then inside; sells, then buys; each in ticker order.
+        """All fills in booking order: by bar; at its open, inside, at its close; sells, then buys; by ticker.
 
         Args:
             opens: shape ``(T, N)``, arrival prices of what filled at the open.
             closes: shape ``(T, N)``, last closes, which orders were decided on.
             lots_per_share: of this portfolio.
             rates: that fills were converted at, if any.
+            has_parts: some are of parts of lots, to 1e-9 shares.
             splits: between whose rows the price decided on is of other shares than the fill.
         """
         ticker, decided, filled, lots, price, notional, fees = self._columns()
-        inside = _as_columns(self.inside, FIELDS + 1)
-        is_inside = np.arange(len(ticker)) >= len(ticker) - len(inside[0])
-        arrival = opens[filled, ticker]
-        arrival[is_inside] = inside[-1]
-        order = np.argsort((filled * 4 + is_inside * 2 + (lots > 0.0)) * opens.shape[1] + ticker, kind="stable")
+        *_, prices, moments = _as_columns(self.later, FIELDS + 2)
+        arrival, when = opens[filled, ticker], np.zeros(len(ticker), dtype=np.int64)
+        first = len(ticker) - len(prices)
+        arrival[first:], when[first:] = prices, moments
+        order = np.argsort(((filled * 3 + when) * 2 + (lots > 0.0)) * opens.shape[1] + ticker, kind="stable")
         ticker, decided, filled = ticker[order], decided[order], filled[order]
         decision_price = closes[decided, ticker]
         waited = np.flatnonzero(filled - decided > 1)
@@ -103,7 +106,7 @@ class FillLog:
             ticker=ticker,
             decided=decided,
             filled=filled,
-            quantity=lots[order] / lots_per_share,
+            quantity=np.round(lots[order], 9) if has_parts else lots[order] / lots_per_share,
             arrival_price=arrival[order],
             decision_price=decision_price,
             price=np.rint(price[order] * lots_per_share) / MICRO,
@@ -115,7 +118,7 @@ class FillLog:
 
     def _columns(self) -> tuple[Ints, Ints, Ints, Floats, Floats, Floats, Floats]:
         self.pack()
-        columns = zip(*self._chunks, _as_columns(self.inside, FIELDS + 1)[:FIELDS], strict=True)
+        columns = zip(*self._chunks, _as_columns(self.later, FIELDS + 2)[:FIELDS], strict=True)
         made = [np.concatenate(parts).astype(kind, copy=False) for parts, kind in zip(columns, _KINDS, strict=True)]
         return tuple(made)  # type: ignore[return-value]
 

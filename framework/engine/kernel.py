@@ -121,7 +121,7 @@ def run_bars(account: Account, book: OrderBook, cells: Cells, bars: Ints, edges:
     at = 0
     while at < len(bars):
         book.run_to(int(bars[at]))
-        stop = int(np.searchsorted(bars, account.next_action - 1))
+        stop = int(np.searchsorted(bars, account.plain_until - 1))
         if not book.waiting and stop - at >= _FEW_BARS:
             at = run_fast(account, bars, edges, at, stop, cells.lots_per_micro, cells.block, cells.sell, cells.clean)
             if at == stop:

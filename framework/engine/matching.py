@@ -85,23 +85,27 @@ class Bar(NamedTuple):
         return Bar(-self.open, -self.low, -self.high, -self.close)
 
 
+#: When in a bar something trades, in this order.
+OPEN, INSIDE, CLOSE = 0, 1, 2
+
+
 class Match(NamedTuple):
     """Where an order trades.
 
     Attributes:
         price: before slippage, micros per share: a price that the bar has seen.
-        is_inside: after the open, at a moment that the bar does not tell.
+        when: ``OPEN``, ``INSIDE`` (at a moment that the bar does not tell) or ``CLOSE``.
         slips: whether slippage is added; a limit is still kept.
     """
 
     price: float
-    is_inside: bool
+    when: int
     slips: bool
 
 
 def at_open(price: float) -> Match:
     """A trade at the open, which is at ``price``."""
-    return Match(price, is_inside=False, slips=True)
+    return Match(price, OPEN, slips=True)
 
 
 def match(order: Waiting, bar: Bar) -> Match | None:
@@ -117,15 +121,23 @@ def match(order: Waiting, bar: Bar) -> Match | None:
     - stop-limit, triggered inside: only if the close is at the limit or below, since it comes after the trigger
       whatever the path; at the worst price within the limit that the bar has seen.
 
-    What is IOC trades at the open only.
+    What is IOC or OPG trades at the open only; what is CLS at the close, in :func:`match_close`.
     """
     if order.terms.order_type == "market":
         return at_open(bar.open)
     side = 1.0 if order.lots > 0.0 else -1.0
     found = _match_buy(order, bar if side > 0.0 else bar.mirrored(), side)
-    if found is None or (found.is_inside and order.terms.time_in_force == "IOC"):
+    if found is None or (found.when != OPEN and order.terms.time_in_force in ("IOC", "OPG")):
         return None
     return found._replace(price=side * found.price)
+
+
+def match_close(order: Waiting, bar: Bar) -> Match | None:
+    """Where an order for the closing auction trades in a session's last bar: at the close, if its limit allows it."""
+    limit = order.terms.limit_price
+    if limit is not None and (bar.close > to_micro(limit) if order.lots > 0.0 else bar.close < to_micro(limit)):
+        return None
+    return Match(bar.close, CLOSE, slips=True)
 
 
 def _match_buy(order: Waiting, bar: Bar, side: float) -> Match | None:
@@ -137,13 +149,13 @@ def _match_buy(order: Waiting, bar: Bar, side: float) -> Match | None:
     if terms.order_type == "stop":
         if bar.open >= stop:
             return at_open(bar.open)
-        return Match(stop, is_inside=True, slips=True) if bar.high >= stop else None
+        return Match(stop, INSIDE, slips=True) if bar.high >= stop else None
     if bar.open < stop and not order.is_triggered:
         is_certain = bar.high >= stop and bar.close <= limit
-        return Match(min(limit, bar.high), is_inside=True, slips=False) if is_certain else None
+        return Match(min(limit, bar.high), INSIDE, slips=False) if is_certain else None
     if bar.open <= limit:
         return at_open(bar.open)
-    return Match(limit, is_inside=True, slips=False) if bar.low <= limit else None
+    return Match(limit, INSIDE, slips=False) if bar.low <= limit else None
 
 
 def triggers(order: Waiting, bar: Bar) -> bool:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from framework.data.flow_dates import DatedFlow
 from framework.data.moments import Due
-from framework.engine.account import Account, Flow
+from framework.engine.account import Account
 from framework.engine.backtest import StoppedError
 from framework.engine.matching import Waiting
 from framework.engine.orders import OrderBook
@@ -40,6 +41,20 @@ Dates = NDArray[np.datetime64]
 _EXACT = 2**53
 #: What the market may move until an order without a limit fills; as in the query ``reserved_cash``.
 _RESERVE = Decimal("1.005")
+
+
+class Flow(NamedTuple):
+    """Money that came (positive) or went.
+
+    ``row``: the first bar whose value holds it; ``at``: when it was booked; ``kind``: ``deposit``, ``withdrawal`` or
+    ``transfer``; ``reference``: what it is known by, the run id of an allocation.
+    """
+
+    row: int
+    at: datetime
+    micros: float
+    kind: str
+    reference: str
 
 
 class Seat:

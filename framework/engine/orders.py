@@ -8,42 +8,45 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from framework.data.slots import Delays
 from framework.engine.account import Account
-from framework.engine.matching import Bar, Match, Waiting, after_split, at_open, held_to_limit, match, triggers
-from framework.errors import StrategyError
+from framework.engine.matching import (
+    CLOSE,
+    INSIDE,
+    OPEN,
+    Bar,
+    Match,
+    Waiting,
+    after_split,
+    at_open,
+    held_to_limit,
+    match,
+    match_close,
+    triggers,
+)
+from framework.engine.order_rules import Trade, check_weights, late, on_its_way, resting_sells, sides, turn
 from framework.model.money import MICRO, MIN_PRICE, cut, to_micro
 from framework.model.orders import MARKET, OrderTerms
 from framework.model.panel import Floats
 from framework.trading.context import OrderRequest
 from framework.trading.splits import NOTHING_LEFT
 
-#: Largest weight: a hundred thousand percent of equity is a mistake.
-MAX_WEIGHT = 1000.0
+#: In micros.
+_LOWEST = MIN_PRICE * MICRO
 #: Why an order ends that a later target takes back.
 REPLACED = "replaced"
 #: Why an order ends that the strategy takes back.
 CANCELLED = "cancelled"
 #: Why an order ends in a currency without an exchange rate yet.
 NO_RATE = "no fx rate"
-#: Who of one ticker trades first at one moment: those with the worse price.
-_RANK = {"market": 0, "stop": 1, "stop_limit": 1, "limit": 2}
-
 #: The orders to send (``dataclasses.replace(order, lots=…)`` where they shrink), and what was taken from which: order,
 #: signed lots, reason.
 Reviewed = tuple[Sequence[Waiting], Sequence[tuple[Waiting, float, str]]]
-
-
-class Trade(NamedTuple):
-    """An order that a bar reaches."""
-
-    order: Waiting
-    match: Match
 
 
 class Witness(Protocol):
@@ -66,8 +69,8 @@ class Review(Protocol):
 class OrderBook:
     """The orders of one account between decision and end.
 
-    The order of events in a bar: at the open, sells, then buys; inside the bar, sells, then buys. Each in ticker order;
-    of one ticker market orders first, then stops, then limits. Sells end where nothing more is held (``short not
+    The order of events in a bar: at the open, inside, at the close, and each time sells, then buys, in ticker order; of
+    one ticker market orders first, then stops, then limits. Sells end where nothing more is held (``short not
     allowed``), buys where nothing more can be paid (``no cash``). Nobody knows which of two moments inside a bar came
     first: a buy there counts on the cash from before the sells there, a sell only on what was held before the buys.
 
@@ -131,7 +134,7 @@ class OrderBook:
             self.account.note_unfilled(bar, column, lots, NO_RATE)
         elif order.is_target and lots >= 0.0:
             self._reach(bar, column, lots, order.terms)
-        elif order.is_target or held + _on_its_way(self._of(column)) + lots < 0.0:
+        elif order.is_target or held + on_its_way(self._of(column)) + lots < 0.0:
             self.account.note_unfilled(bar, column, lots, "short not allowed")
         elif lots:
             self._queue(Waiting(column, lots, bar, terms=order.terms))
@@ -157,11 +160,11 @@ class OrderBook:
         """Order the difference to ``target``; what an earlier order will bring counts, unless it goes too far."""
         needed = target - float(self.account.lots[column])
         if waiting := self._of(column):
-            if target < _resting_sells(waiting):
+            if target < resting_sells(waiting):
                 self._cancel(bar, column, lambda order: not order.is_on_its_way and order.lots < 0.0, REPLACED)
             if terms.order_type != "market":
                 self._cancel(bar, column, lambda order: order.is_target and order.terms != terms, REPLACED)
-        coming = _on_its_way(self._of(column)) if waiting else 0.0
+        coming = on_its_way(self._of(column)) if waiting else 0.0
         if coming and (needed * coming <= 0.0 or abs(coming) > abs(needed)):
             self._cancel(bar, column, lambda order: order.is_on_its_way, REPLACED)
             coming = 0.0
@@ -187,7 +190,8 @@ class OrderBook:
                     self.waiting.remove(other)
                     order = replace(order, lots=order.lots + other.lots, is_target=order.is_target or other.is_target)
         if self.delays is not None:
-            is_void = order.terms.time_in_force == "DAY" and bool(self.delays.is_void[order.decided])
+            is_of_day = order.terms.time_in_force in ("DAY", "CLS")
+            is_void = is_of_day and bool(self.delays.is_void[order.decided])
             order = replace(order, not_before=int(self.delays.first_bars[order.decided]), is_void=is_void)
         if order.lots:
             self.waiting.append(order)
@@ -228,13 +232,16 @@ class OrderBook:
         trades, self.waiting = self._matched(bar)
         if trades:
             self.account.value_to(bar - 1)
-            at_open, inside = (_sides(trades, is_inside) for is_inside in (False, True))
-            late = [_late(trade) for trade in at_open[0] if not self._sell_at_open(bar, trade)]
+            at_open, inside, at_close = (sides(trades, when) for when in (OPEN, INSIDE, CLOSE))
+            guards = [late(trade) for trade in at_open[0] if not self._sell_at_open(bar, trade)]
             self._buy(bar, at_open[1], self.account.cash)
             cash = self.account.cash
-            for trade in sorted(late + inside[0], key=lambda trade: trade.order.column):
+            for trade in sorted(guards + inside[0], key=lambda trade: trade.order.column):
                 self._sell(bar, trade)
             self._buy(bar, inside[1], min(cash, self.account.cash))
+            for trade in at_close[0]:
+                self._sell(bar, trade)
+            self._buy(bar, at_close[1], self.account.cash)
         left, self.waiting = self.waiting, []
         for order in left:
             reason = None if order.not_before > bar else self._lapse(bar, order)
@@ -270,19 +277,27 @@ class OrderBook:
             if found is None:
                 is_triggered = triggers(order, self._prices(bar, order.column))
                 rest.append(replace(order, is_triggered=True) if is_triggered else order)
-            elif opening < MIN_PRICE and not found.is_inside:
+            elif found.when != INSIDE and found.price < _LOWEST:
                 self._end(bar, order, order.lots, "price too small")
             elif self.account.rates is not None and np.isnan(self.account.rate(bar, order.column)):
                 self._end(bar, order, order.lots, NO_RATE)
             else:
                 trades.append(Trade(order, found))
-        trades.sort(key=_turn)
+        trades.sort(key=turn)
         return trades, rest
 
     def _match(self, bar: int, order: Waiting) -> Match | None:
+        force = order.terms.time_in_force
+        if force == "CLS":
+            return match_close(order, self._prices(bar, order.column)) if self._last_of_session[bar] else None
+        if force == "OPG" and not self._begins_session(bar):
+            return None
         if order.terms.order_type == "market":
             return at_open(to_micro(self.account.opens.item(bar, order.column)))
         return match(order, self._prices(bar, order.column))
+
+    def _begins_session(self, bar: int) -> bool:
+        return bar == 0 or bool(self._last_of_session[bar - 1])
 
     def _prices(self, bar: int, column: int) -> Bar:
         prices = [field.item(bar, column) for field in self._fields]
@@ -290,12 +305,13 @@ class OrderBook:
 
     def _lapse(self, bar: int, order: Waiting) -> str | None:
         """Why an order ends that this bar left as it was; ``None``: it waits on."""
-        if order.terms.time_in_force == "GTC":
+        force = order.terms.time_in_force
+        if force == "GTC" or (force == "OPG" and not self._begins_session(bar)):
             return None
         opens = self.account.opens[max(0, order.decided + 1, order.not_before) : bar + 1, order.column]
-        if order.terms.time_in_force == "IOC" and opens[-1] == opens[-1]:
+        if force == "IOC" and opens[-1] == opens[-1]:
             return "ioc"
-        if not self._last_of_session[bar]:
+        if force != "OPG" and not self._last_of_session[bar]:
             return None
         return "no bar" if np.isnan(opens).all() else "not reached"
 
@@ -334,7 +350,7 @@ class OrderBook:
         order, found = trade
         if not found.slips:
             return found.price / self.account.terms.lots_per_share
-        at = found.price / MICRO if found.is_inside else None
+        at = None if found.when == OPEN else found.price / MICRO
         price = self.account.price(bar, order.column, lots, at)
         return held_to_limit(order, price, self.account.terms.lots_per_share)
 
@@ -343,11 +359,11 @@ class OrderBook:
         notional = account.converted(bar, order.column, float(round(lots * price)))
         fees = account.fee(abs(lots), price, account.rate(bar, order.column))
         fill = (order.column, order.decided, bar, lots, price, notional, fees)
-        if found.is_inside:
-            account.fills.inside += (*fill, found.price / MICRO)
+        if found.when != OPEN:
+            account.fills.later += (*fill, found.price / MICRO, found.when)
         else:
             account.fills.single += fill
-        account.lots[order.column] += lots
+        account.hold(order.column, lots)
         account.cash -= notional + fees
         if self._witness is not None:
             self._witness.filled(order, lots, price, fees)
@@ -356,43 +372,3 @@ class OrderBook:
         self.account.note_unfilled(bar, order.column, lots, reason, order.decided)
         if self._witness is not None:
             self._witness.ended(order, lots, reason)
-
-
-def _turn(trade: Trade) -> int:
-    """Ticker order; of one ticker by rank."""
-    return trade.order.column * len(_RANK) + _RANK[trade.order.terms.order_type]
-
-
-def _on_its_way(orders: Sequence[Waiting]) -> float:
-    return sum(order.lots for order in orders if order.is_on_its_way)
-
-
-def _resting_sells(orders: Sequence[Waiting]) -> float:
-    """Lots of a position that resting sells hold. A stop and a limit may guard the same ones: they count once."""
-    sells = [order for order in orders if order.lots < 0.0 and not order.is_on_its_way]
-    stops = sum(order.lots for order in sells if order.terms.stop_price is not None)
-    return -min(stops, sum(order.lots for order in sells) - stops)
-
-
-def _sides(trades: list[Trade], is_inside: bool) -> tuple[list[Trade], list[Trade]]:
-    """Sells and buys of one moment."""
-    chosen = [trade for trade in trades if trade.match.is_inside == is_inside]
-    return [trade for trade in chosen if trade.order.lots < 0.0], [trade for trade in chosen if trade.order.lots > 0.0]
-
-
-def _late(trade: Trade) -> Trade:
-    """A trade at the open, after all others there."""
-    return Trade(trade.order, trade.match._replace(is_inside=True))
-
-
-def check_weights(weights: Floats) -> None:
-    """Refuse target weights that cannot be meant.
-
-    Raises:
-        StrategyError: one is infinite, or beyond ``MAX_WEIGHT`` either way.
-    """
-    wrong = weights[np.abs(weights) > MAX_WEIGHT]
-    if len(wrong):
-        raise StrategyError(
-            f"target_weights was given {wrong[0]}; a weight is a fraction of equity, at most {MAX_WEIGHT:.0f}"
-        )

@@ -21,7 +21,10 @@ def result_of(job: Simulation, account: Account, notes: tuple[str, ...], seconds
     equity, cash = account.equity[first:] / MICRO, account.cash_rows[first:] / MICRO
     invested = equity - cash  # never short: gross and net are the same
     splits = account.corporate.all_splits()
-    trades = account.fills.trades(job.trade.open, account.closes, job.terms.lots_per_share, job.rates, splits)
+    lots_per_share = job.terms.lots_per_share
+    trades = account.fills.trades(
+        job.trade.open, account.closes, lots_per_share, job.rates, splits, has_parts=account.has_parts
+    )
     actions = account.corporate.applied()
     ended = sorted(range(len(account.unfilled)), key=lambda number: account.unfilled[number].bar)
     return PortfolioResult(

@@ -283,7 +283,7 @@ class _Desk:
         """Close day orders whose session has gone by; its last bar, or all of it, may have been missing."""
         clock = self.window.timeline
         for order in self._orders.values():
-            if order.is_closed or order.terms.time_in_force != "DAY":
+            if order.is_closed or order.terms.time_in_force not in ("DAY", "CLS"):
                 continue
             # Its session is that of the bar that was open, or the next to open, when it was taken; nobody trades in the
             # middle of a daily bar.

@@ -25,7 +25,8 @@ from framework.engine.bar_step import BarStep
 from framework.engine.few import FEW_ORDERS, FEW_TICKERS, CellLists, Trader, rebalance_few
 from framework.engine.fills import Block
 from framework.engine.meeting import Seat
-from framework.engine.orders import MAX_WEIGHT, OrderBook
+from framework.engine.order_rules import MAX_WEIGHT
+from framework.engine.orders import OrderBook
 from framework.engine.outcome import result_of
 from framework.engine.review import BacktestReview, decide_by_order
 from framework.engine.schedule import decision_rows, delays, gather_missed
@@ -215,7 +216,7 @@ def _run_chunk(
             book.run_to(bar)
         if book.waiting or not (all_clean or cells.clean[low:high].all()):
             _one_bar(account, book, bar, cells, low, high)
-        elif lists is not None and high - low <= FEW_ORDERS and bar + 1 < account.next_action:
+        elif lists is not None and high - low <= FEW_ORDERS and bar + 1 < account.plain_until:
             account.cash = trade(bar, account.spendable(bar), account.lots, account.cash, lists, low, high)
         else:
             _on_arrays(account, bar, cells, low, high)
@@ -227,7 +228,7 @@ def _run_few(account: Account, rows: NDArray[np.int64], edges: NDArray[np.int64]
     bars, at = rows[edges[:-1]], 0
     while at < len(bars):
         account.open(int(bars[at]))
-        stop = int(np.searchsorted(bars, account.next_action - 1))
+        stop = max(at, int(np.searchsorted(bars, account.plain_until - 1)))
         if stop > at:
             low, high = edges[at], edges[stop]
             rebalance_few(account, rows[low:high], edges[at : stop + 1] - low, cells.as_lists(low, high))

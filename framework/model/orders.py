@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -11,10 +11,13 @@ from framework.errors import StrategyError
 from framework.model.money import MICRO, MIN_PRICE, to_micro
 
 OrderType = Literal["market", "limit", "stop", "stop_limit"]
-TimeInForce = Literal["DAY", "GTC", "IOC"]
+TimeInForce = Literal["DAY", "GTC", "IOC", "OPG", "CLS"]
 
 #: Largest price of an order; in micros it is still a whole number as float64.
 MAX_PRICE = 1e9
+
+#: Those that trade in an auction, or not at all.
+AUCTIONS = ("OPG", "CLS")
 
 _HAS_LIMIT, _HAS_STOP = ("limit", "stop_limit"), ("stop", "stop_limit")
 
@@ -48,7 +51,8 @@ class OrderTerms:
         limit_price: per share, rounded to 1e-6; ``None`` for types without a limit.
         stop_price: per share, rounded to 1e-6; ``None`` for types without a stop.
         time_in_force: ``DAY``: until the end of the ticker's next session (intraday: of this one); ``GTC``: until it is
-            filled or cancelled; ``IOC``: at the next bar's open or never.
+            filled or cancelled; ``IOC``: at the next bar's open or never; ``OPG``: at the open of the next session that
+            begins, ``CLS``: at the close of the next that ends, or never. Neither has a stop.
 
     Raises:
         StrategyError: a price is missing, not meant for the type, or out of bounds; type or time in force is unknown.
@@ -62,6 +66,10 @@ class OrderTerms:
     def __post_init__(self) -> None:
         _check_word("order type", self.order_type, get_args(OrderType))
         _check_word("time in force", self.time_in_force, get_args(TimeInForce))
+        if self.time_in_force in AUCTIONS and self.order_type in _HAS_STOP:
+            raise StrategyError(
+                f"a {self.order_type} order was given {self.time_in_force}; a stop waits for no auction"
+            )
         limit = _price("limit", self.limit_price, self.order_type, _HAS_LIMIT)
         stop = _price("stop", self.stop_price, self.order_type, _HAS_STOP)
         object.__setattr__(self, "limit_price", limit)
@@ -80,14 +88,10 @@ class OrderTerms:
             return cls("market" if stop is None else "stop", None, stop, time_in_force)
         return cls("limit" if stop is None else "stop_limit", limit, stop, time_in_force)
 
-    def scaled(self, factor: float) -> OrderTerms:
-        """The same at prices times a factor.
-
-        Raises:
-            StrategyError: a price is out of bounds then.
-        """
-        limit, stop = (price and price * factor for price in (self.limit_price, self.stop_price))
-        return replace(self, limit_price=limit, stop_price=stop)
+    @property
+    def has_price(self) -> bool:
+        """Whether it has a limit or a stop."""
+        return self.order_type != "market"
 
 
 #: A market order for the day.

@@ -257,7 +257,8 @@ class Context:
                 that is adjusted, the order is sent at the price as traded that it stands for.
             stop: wait until the price rises (for a sell, falls) to this; with ``limit``, be a limit order then.
             time_in_force: ``DAY``: until the end of the next session (intraday: of this one); ``GTC``: until it fills
-                or is cancelled; ``IOC``: at the next open or never.
+                or is cancelled; ``IOC``: at the next open or never; ``OPG``, ``CLS``: at the open of the next session
+                that begins, at the close of the next that ends, or never (no ``stop``).
 
         What ends without a fill is in ``lapsed`` at the next bar.
 
@@ -300,10 +301,11 @@ class Context:
     def _terms(self, ticker: str, limit: float | None, stop: float | None, time_in_force: TimeInForce) -> OrderTerms:
         try:
             terms = OrderTerms.of(limit, stop, time_in_force)
-            if limit is None and stop is None:
+            scale = self._scale(self._column(ticker)) if terms.has_price else 1.0
+            if scale == 1.0:
                 return terms
-            scale = self._scale(self._column(ticker))
-            return terms if scale == 1.0 else terms.scaled(scale)
+            limit, stop = (price and price * scale for price in (limit, stop))
+            return OrderTerms.of(limit, stop, time_in_force)
         except StrategyError as error:
             raise StrategyError(f"order for {ticker!r}: {error}") from None
 

@@ -61,9 +61,17 @@ def trade_of(order, bar):
         return None, met
     worst = max if order.side > 0 else min
     price, number, slips = worst((found for found, _ in walks), key=lambda found: found[0])
-    if order.force == "IOC" and number:
+    if order.force in ("IOC", "OPG") and number:
         return None, met
-    return (price, number > 0, slips), met
+    return (price, 1 if number else 0, slips), met
+
+
+def auction(order, bar, begins, ends):
+    """As :func:`trade_of`, of an order for an auction."""
+    if order.force == "OPG":
+        return trade_of(order, bar) if begins else (None, False)
+    is_far = order.limit is not None and not order.reaches(bar[3], order.limit, is_stop=False)
+    return (None if is_far or not ends else (bar[3], 2, True)), False
 
 
 @dataclass
@@ -124,7 +132,7 @@ class Desk(Book):
         self.send(order)
 
     def send(self, order):
-        if order.is_market:
+        if order.is_market and order.quantity:
             for other in list(self.orders):
                 if other.is_market and (other.ticker, other.decided, other.force) == (
                     order.ticker,
@@ -168,18 +176,21 @@ class Desk(Book):
             if quantity:
                 self.done(order, quantity, price)
 
-    def match(self, bars):
-        """Sells and buys at the open, sells and buys inside; each (order, price)."""
-        groups = {(is_inside, side): [] for is_inside in (False, True) for side in (-1, 1)}
+    def match(self, bars, begins, ends):
+        """Sells and buys at the open, inside, and at the close; each (order, price)."""
+        groups = {(when, side): [] for when in range(3) for side in (-1, 1)}
         rank = {order: (order.ticker, not order.is_market, order.stop is None) for order in self.orders}
         for order in sorted(self.orders, key=rank.get):
             if bars[order.ticker] is None:
                 continue
-            found, met = trade_of(order, bars[order.ticker])
+            if order.force in ("OPG", "CLS"):
+                found, met = auction(order, bars[order.ticker], begins, ends)
+            else:
+                found, met = trade_of(order, bars[order.ticker])
             order.is_triggered = met and order.stop is not None
             if found:
-                price, is_inside, slips = found
-                groups[is_inside, order.side].append((order, self.paid(order, price, slips)))
+                price, when, slips = found
+                groups[when, order.side].append((order, self.paid(order, price, slips)))
                 self.orders.remove(order)
         return groups
 
@@ -198,7 +209,7 @@ class Desk(Book):
                 for price in (order.limit, order.stop)
             )
 
-    def bar(self, row, seen, is_last, acts=()):
+    def bar(self, row, seen, begins, is_last, acts=()):
         """Let the orders trade; ``seen`` are the bars so far, with this one; ``acts``: (ticker, kind, value)."""
         self.row = row
         for ticker, kind, value in acts:
@@ -206,25 +217,28 @@ class Desk(Book):
                 self.split(ticker, value)
             else:
                 self.cash += micro(self.owned(ticker) * value)
-        groups = self.match(seen[row])
+        groups = self.match(seen[row], begins, is_last)
         late = []
-        for order, price in groups[False, -1]:
+        for order, price in groups[0, -1]:
             if order.is_market or self.owned(order.ticker) >= -order.quantity:
                 self.sell(order, price)
             else:
                 late.append((order, price))
-        self.buy(groups[False, 1], self.cash)
+        self.buy(groups[0, 1], self.cash)
         before = self.cash
         for ticker in range(len(seen[row])):
-            for order, price in late + groups[True, -1]:
+            for order, price in late + groups[1, -1]:
                 if order.ticker == ticker:
                     self.sell(order, price)
-        self.buy(groups[True, 1], before)
+        self.buy(groups[1, 1], before)
+        for order, price in groups[2, -1]:
+            self.sell(order, price)
+        self.buy(groups[2, 1], self.cash)
         for order in list(self.orders):
             reason = None
             if order.force == "IOC" and seen[row][order.ticker] is not None:
                 reason = "ioc"
-            elif order.force != "GTC" and is_last:
+            elif begins if order.force == "OPG" else order.force != "GTC" and is_last:
                 had_bar = any(bars[order.ticker] is not None for bars in seen[order.decided + 1 : row + 1])
                 reason = "not reached" if had_bar else "no bar"
             if reason:
@@ -242,7 +256,9 @@ def run(bars, calls, lasts, cash, lot, rate, slippage, acts=()):
         context.prec = 60
         desk, cash_rows = Desk(cash, lot, rate, slippage), []
         for row, asked in enumerate(calls):
-            desk.bar(row, bars[: row + 1], lasts[row], [act[1:] for act in acts if act[0] == row])
+            desk.bar(
+                row, bars[: row + 1], not row or lasts[row - 1], lasts[row], [act[1:] for act in acts if act[0] == row]
+            )
             cash_rows.append(desk.cash)
             for kind, ticker, quantity, terms in asked:
                 desk.ask(kind, ticker, quantity, **terms)

@@ -14,7 +14,7 @@ from framework.engine.account import Account, Terms
 from framework.engine.matching import Waiting
 from framework.engine.orders import OrderBook
 from framework.errors import StrategyError
-from framework.model.orders import MARKET, OrderTerms
+from framework.model.orders import AUCTIONS, MARKET, OrderTerms
 from framework.model.panel import Panel
 from framework.trading.context import OrderRequest
 from framework.trading.costs import Costs
@@ -102,9 +102,9 @@ def _prices(rng, bars, tickers):
 def _call(rng, price, tickers):
     kind = rng.choice(["order", "target", "cancel"], p=[0.7, 0.25, 0.05])
     quantity = int(rng.integers(-40, 60)) if kind == "order" else int(rng.integers(-1, 60))
-    terms = {"force": str(rng.choice(["DAY", "GTC", "IOC"]))}
+    terms = {"force": str(rng.choice(["DAY", "GTC", "IOC", "OPG", "CLS"]))}
     for name in ("limit", "stop"):
-        if rng.random() < 0.5:
+        if rng.random() < 0.5 and (name == "limit" or terms["force"] not in AUCTIONS):
             terms[name] = max(0.5, float(price + rng.integers(-6, 7) / 2))
     return str(kind), tickers, quantity, terms
 

@@ -146,6 +146,26 @@ def test_limit_and_stop_orders_of_every_validity(engine, tmp_path):
     assert {"not reached", "replaced", "cancelled"} <= set(figures["unfilled"])
 
 
+def test_orders_for_the_auctions(engine, tmp_path):
+    drop_in(
+        tmp_path,
+        """n = ctx.state["n"] = ctx.state.get("n", 0) + 1
+        if n % 3 == 0:
+            ctx.order("AAPL", 9, time_in_force="CLS")
+            ctx.order("IBM", 7, time_in_force="OPG", limit=ctx.close[1] * 1.001)
+        if n % 5 == 0:
+            ctx.order("AAPL", -6, time_in_force="CLS", limit=ctx.close[0] * 1.002)
+            ctx.order_target("MSFT", 100 + n, time_in_force="CLS")
+        if n % 7 == 0:
+            ctx.order("IBM", -9, time_in_force="OPG")""",
+    )
+    status, out, err = engine(portfolio("a", "{name: drop}"))
+    assert status == 0, err
+    figures = json.loads(out)["portfolios"]["a"]
+    assert figures["trades"] > 50
+    assert {"not reached"} <= set(figures["unfilled"])
+
+
 RULES = """\
     risk:
       - {name: restricted, params: {tickers: [IBM]}}
