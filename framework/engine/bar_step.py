@@ -34,9 +34,8 @@ class BarStep:
         self._book = book
         self._width = account.closes.shape[1]
         slippage = account.terms.costs.slippage
-        #: Whether orders may fill where they are decided: rules must see them in the book first, and the book alone
-        #: knows rates, and orders that trade later than at the next bar.
-        self._at_liberty = book.review is None and account.rates is None and book.delays is None
+        #: Whether orders may fill where they are decided.
+        self._at_liberty = not book.knows_all
         self._one_price = slippage is None or slippage.uses_quantity
         self._start = self._stop = 0
         self._block = Block.empty(BLOCK)

@@ -29,10 +29,12 @@ class Waiting:
         decided: row of the bar on whose close it was decided; it trades in later ones.
         order_id: its name in a journal, if any.
         terms: type, prices, time in force.
-        is_triggered: its stop was reached in an earlier bar, without a fill: a stop-limit that is a limit order by now.
+        is_triggered: its stop was reached in an earlier bar: a market or limit order by now.
         is_target: made to reach a target.
         not_before: row of the first bar in which it may trade; 0: the one after it was decided.
         is_void: its session has no bar any more in which it could trade: it ends there.
+        turn: rising with the time at which it was sent: of what is left of some, the earlier goes first.
+        is_capped: a bar's volume has left a rest of it, which this is.
         split_close: the close that it was decided on as a price of today's shares; None: there was no split since.
     """
 
@@ -45,6 +47,8 @@ class Waiting:
     is_target: bool = False
     not_before: int = 0
     is_void: bool = False
+    turn: int = 0
+    is_capped: bool = False
     split_close: float | None = None
 
     @property
@@ -147,7 +151,7 @@ def _match_buy(order: Waiting, bar: Bar, side: float) -> Match | None:
     stop = -inf if terms.stop_price is None else side * to_micro(terms.stop_price)
     limit = inf if terms.limit_price is None else side * to_micro(terms.limit_price)
     if terms.order_type == "stop":
-        if bar.open >= stop:
+        if bar.open >= stop or order.is_triggered:
             return at_open(bar.open)
         return Match(stop, INSIDE, slips=True) if bar.high >= stop else None
     if bar.open < stop and not order.is_triggered:

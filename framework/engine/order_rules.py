@@ -18,10 +18,11 @@ _RANK = {"market": 0, "stop": 1, "stop_limit": 1, "limit": 2}
 
 
 class Trade(NamedTuple):
-    """An order that a bar reaches."""
+    """An order that a bar reaches; ``rest``: lots of it that the bar's volume leaves, beside those of ``order``."""
 
     order: Waiting
     match: Match
+    rest: float = 0.0
 
 
 def turn(trade: Trade) -> int:
@@ -49,7 +50,7 @@ def sides(trades: list[Trade], when: int) -> tuple[list[Trade], list[Trade]]:
 
 def late(trade: Trade) -> Trade:
     """A trade at the open, after all others there."""
-    return Trade(trade.order, trade.match._replace(when=INSIDE))
+    return trade._replace(match=trade.match._replace(when=INSIDE))
 
 
 def check_weights(weights: Floats) -> None:

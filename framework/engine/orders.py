@@ -40,6 +40,8 @@ from framework.trading.splits import NOTHING_LEFT
 _LOWEST = MIN_PRICE * MICRO
 #: Why an order ends that a later target takes back.
 REPLACED = "replaced"
+#: Why an order ends of which the bar's volume left a rest.
+CAPPED = "volume cap"
 #: Why an order ends that the strategy takes back.
 CANCELLED = "cancelled"
 #: Why an order ends in a currency without an exchange rate yet.
@@ -103,7 +105,18 @@ class OrderBook:
         self._next_bar = next_bar
         self._witness = witness
         self.review = review
+        #: How many orders it was sent.
+        self._turn = 0
+        #: Of each ticker, lots that may still be traded in the bar at hand.
+        self._room: dict[int, float] = {}
         self._fields = (account.opens, account.highs, account.lows, account.closes)
+
+    @property
+    def knows_all(self) -> bool:
+        """Whether every order must go through it: rules see them here, and it alone knows rates, slots and volumes."""
+        terms = self.account.terms
+        has_slots_or_cap = self.delays is not None or terms.costs.volume_cap is not None
+        return self.review is not None or self.account.rates is not None or has_slots_or_cap
 
     # Decisions.
 
@@ -194,7 +207,8 @@ class OrderBook:
             is_void = is_of_day and bool(self.delays.is_void[order.decided])
             order = replace(order, not_before=int(self.delays.first_bars[order.decided]), is_void=is_void)
         if order.lots:
-            self.waiting.append(order)
+            self._turn += 1
+            self.waiting.append(replace(order, turn=self._turn))
             self._busy.add(order.column)
         self._next_bar = order.decided + 1
 
@@ -226,13 +240,16 @@ class OrderBook:
         return found.price / MICRO
 
     def _trade(self, bar: int) -> None:
+        self._room.clear()
         self.account.open(bar)
         if bar in self.account.corporate.splits:
             self._split(bar)
         trades, self.waiting = self._matched(bar)
         if trades:
             self.account.value_to(bar - 1)
-            at_open, inside, at_close = (sides(trades, when) for when in (OPEN, INSIDE, CLOSE))
+            at_open, inside, at_close = (
+                [self._within_volume(bar, side) for side in sides(trades, when)] for when in (OPEN, INSIDE, CLOSE)
+            )
             guards = [late(trade) for trade in at_open[0] if not self._sell_at_open(bar, trade)]
             self._buy(bar, at_open[1], self.account.cash)
             cash = self.account.cash
@@ -250,6 +267,31 @@ class OrderBook:
             else:
                 self._end(bar, order, order.lots, reason)
         self._busy = {order.column for order in self.waiting}
+
+    def _within_volume(self, bar: int, trades: list[Trade]) -> list[Trade]:
+        """The trades, each cut to what is left of the part of the bar's volume that may be traded."""
+        cap = self.account.terms.costs.volume_cap
+        if cap is None:
+            return trades
+        cut_down = []
+        for trade in trades:
+            order, column = trade.order, trade.order.column
+            if column not in self._room:
+                shares = cap * np.nan_to_num(self.account.volumes.item(bar, column))
+                self._room[column] = cut(float(shares * self.account.terms.lots_per_share))
+            lots = float(np.copysign(min(abs(order.lots), self._room[column]), order.lots))
+            self._room[column] -= abs(lots)
+            if lots:
+                cut_down.append(Trade(replace(order, lots=lots), trade.match, order.lots - lots))
+            else:
+                self._wait_on(order, order.lots)
+        return cut_down
+
+    def _wait_on(self, order: Waiting, rest: float) -> None:
+        """Let so many lots of an order wait that the bar's volume has left; one that had a stop has none any more."""
+        is_triggered = order.is_triggered or order.terms.stop_price is not None
+        self.waiting.append(replace(order, lots=rest, is_capped=True, is_triggered=is_triggered))
+        self.waiting.sort(key=lambda waiting: waiting.turn)
 
     def _split(self, bar: int) -> None:
         """Make orders of old shares, which are all that were decided before this bar, orders of new ones."""
@@ -310,9 +352,11 @@ class OrderBook:
             return None
         opens = self.account.opens[max(0, order.decided + 1, order.not_before) : bar + 1, order.column]
         if force == "IOC" and opens[-1] == opens[-1]:
-            return "ioc"
+            return CAPPED if order.is_capped else "ioc"
         if force != "OPG" and not self._last_of_session[bar]:
             return None
+        if order.is_capped:
+            return CAPPED
         return "no bar" if np.isnan(opens).all() else "not reached"
 
     def _sell_at_open(self, bar: int, trade: Trade) -> bool:
@@ -327,7 +371,9 @@ class OrderBook:
         order = trade.order
         lots = max(order.lots, -float(self.account.lots[order.column]))
         if lots != order.lots:
-            self._end(bar, order, order.lots - lots, "short not allowed")
+            self._end(bar, order, order.lots - lots + trade.rest, "short not allowed")
+        elif trade.rest:
+            self._wait_on(order, trade.rest)
         if lots:
             self._book(bar, trade, lots, self._price(bar, trade, lots))
 
@@ -339,15 +385,18 @@ class OrderBook:
         kept = self.account.affordable(free, [trade.order.lots for trade in trades], prices, rates)
         for trade, lots, price in zip(trades, kept, prices, strict=True):
             order = trade.order
-            self.account.note_trimmed(bar, order.decided, order.column, order.lots - lots, price)
-            if self._witness is not None and lots != order.lots:
-                self._witness.ended(order, order.lots - lots, "no cash")
+            if lots != order.lots:  # then nothing of it waits on
+                self.account.note_trimmed(bar, order.decided, order.column, order.lots - lots + trade.rest, price)
+                if self._witness is not None:
+                    self._witness.ended(order, order.lots - lots + trade.rest, "no cash")
+            elif trade.rest:
+                self._wait_on(order, trade.rest)
             if lots:
                 self._book(bar, trade, lots, price)
 
     def _price(self, bar: int, trade: Trade, lots: float) -> float:
         """What a trade is done at, micros per lot."""
-        order, found = trade
+        order, found, _ = trade
         if not found.slips:
             return found.price / self.account.terms.lots_per_share
         at = None if found.when == OPEN else found.price / MICRO

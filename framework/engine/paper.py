@@ -25,7 +25,7 @@ from framework.db.state import read_state
 from framework.db.types import Connection
 from framework.engine.account import Account, Terms
 from framework.engine.matching import Waiting
-from framework.engine.orders import OrderBook
+from framework.engine.orders import CAPPED, OrderBook
 from framework.errors import DuplicateOrder
 from framework.model.money import MICRO, exact_decimal, shares_decimal
 from framework.model.orders import OrderTerms
@@ -172,6 +172,7 @@ class _Resting:
     accepted_at: datetime
     matched_to: datetime | None
     is_triggered: bool
+    is_capped: bool
     added: Decimal = _ZERO
     is_closed: bool = False
     reason: str | None = None
@@ -185,7 +186,9 @@ class _Resting:
     @classmethod
     def of(cls, row: Row) -> _Resting:
         order_id, ticker, side, quantity, *terms, accepted_at, matched_to, is_triggered, filled = row
-        return cls(order_id, ticker, side, quantity - filled, as_terms(*terms), accepted_at, matched_to, is_triggered)
+        # Nothing but a bar's volume leaves a rest that waits on.
+        known = as_terms(*terms), accepted_at, matched_to, is_triggered, filled > 0
+        return cls(order_id, ticker, side, quantity - filled, *known)
 
 
 class _Desk:
@@ -239,6 +242,7 @@ class _Desk:
         resting, clock = self._orders[order.order_id], self.window.timeline
         quantity = shares_decimal(abs(lots), self._per_share)
         resting.added += quantity
+        resting.is_capped = True
         resting.reduce(quantity)
         opens = moment(clock.opens[self._row])
         self.executions.append(
@@ -293,7 +297,7 @@ class _Desk:
             if own < self._row and clock.session[own] != clock.session[self._row]:
                 opens = self.window.trade.open[self._first(order) : self._row, self._columns[order.ticker]]
                 order.is_closed = order.is_touched = True
-                order.reason = "no bar" if np.isnan(opens).all() else "not reached"
+                order.reason = CAPPED if order.is_capped else "no bar" if np.isnan(opens).all() else "not reached"
 
     def _first(self, order: _Resting) -> int:
         """The first bar in which the order could trade."""
@@ -309,6 +313,7 @@ class _Desk:
             order.order_id,
             terms=order.terms,
             is_triggered=order.is_triggered,
+            is_capped=order.is_capped,
         )
 
 

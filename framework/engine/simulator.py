@@ -175,7 +175,7 @@ def _run_weights(
 ) -> None:
     """The ``weights`` style: one call in all, then a loop over the bars where something changes."""
     weights = _weights(job)
-    if review is not None or account.rates is not None or book.delays is not None:
+    if book.knows_all:
         rows = decision_rows(job.schedule, job.timeline, job.first)
         decide_by_order(book, review, rows, weights, agenda.before, progress)
         return

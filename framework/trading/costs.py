@@ -71,14 +71,28 @@ class SlippageModel(Plugin):
 
 @dataclass(frozen=True)
 class Costs:
-    """The cost models of one broker; ``None`` costs nothing."""
+    """What trading at one broker costs, and how much of it there is.
+
+    Attributes:
+        commission, slippage: ``None`` costs nothing.
+        volume_cap: part of a bar's volume, above 0 and at most 1, that a portfolio trades of a ticker; ``None``: any.
+
+    Raises:
+        PluginError: the part is out of bounds.
+    """
 
     commission: CommissionModel | None = None
     slippage: SlippageModel | None = None
+    volume_cap: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.volume_cap is not None and not 0.0 < self.volume_cap <= 1.0:
+            raise PluginError(f"volume_cap was {self.volume_cap}; allowed: above 0 and at most 1, a part of the volume")
 
     def describe(self) -> str:
         """The costs in words, for reports: ``commission Percent (rate 0.0005), slippage Bps (bps 1.0)``."""
-        return f"commission {_words(self.commission)}, slippage {_words(self.slippage)}"
+        cap = "" if self.volume_cap is None else f", at most {self.volume_cap:g} of a bar's volume"
+        return f"commission {_words(self.commission)}, slippage {_words(self.slippage)}{cap}"
 
 
 def _words(model: Plugin | None) -> str:

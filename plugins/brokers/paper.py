@@ -1,5 +1,9 @@
 """The paper broker: real time or a simulated clock, no money; fills at the bars of the data source."""
 
+from typing import Annotated
+
+from annotated_types import Gt, Le
+
 from framework import Broker, BrokerAccount, CommissionModel, Costs, Exchange, SlippageModel, hookimpl
 
 
@@ -8,10 +12,12 @@ class Paper(Broker):
 
     commission: CommissionModel | None = None
     slippage: SlippageModel | None = None
+    #: Part of a bar's volume that a portfolio trades at most, above 0 and at most 1; what is over waits, or ends.
+    volume_cap: Annotated[float, Gt(0), Le(1)] | None = None
 
     def costs(self) -> Costs:
-        """The two models."""
-        return Costs(self.commission, self.slippage)
+        """The two models, and the part of the volume."""
+        return Costs(self.commission, self.slippage, self.volume_cap)
 
     def connect(self, exchange: Exchange) -> BrokerAccount:
         """An account of the engine's own."""

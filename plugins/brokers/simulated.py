@@ -1,5 +1,9 @@
 """The simulated broker: names what trading costs; the simulator does the rest."""
 
+from typing import Annotated
+
+from annotated_types import Gt, Le
+
 from framework import Broker, BrokerAccount, CommissionModel, Costs, Exchange, SlippageModel, hookimpl
 
 
@@ -8,10 +12,12 @@ class Simulated(Broker):
 
     commission: CommissionModel | None = None
     slippage: SlippageModel | None = None
+    #: Part of a bar's volume that a portfolio trades at most, above 0 and at most 1; what is over waits, or ends.
+    volume_cap: Annotated[float, Gt(0), Le(1)] | None = None
 
     def costs(self) -> Costs:
-        """The two models."""
-        return Costs(self.commission, self.slippage)
+        """The two models, and the part of the volume."""
+        return Costs(self.commission, self.slippage, self.volume_cap)
 
     def connect(self, exchange: Exchange) -> BrokerAccount:
         """In a replay: an account that fills as the simulator does."""

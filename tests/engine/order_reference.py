@@ -1,6 +1,6 @@
 """An independent book of orders for the tests: Decimals, a walk over the prices that a bar may have taken."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, localcontext
 
 from tests.engine.reference import Book, micro, split
@@ -18,6 +18,9 @@ class Order:
     force: str = "DAY"
     is_target: bool = False
     is_triggered: bool = False
+    is_capped: bool = False
+    rest: Decimal = Decimal(0)
+    turn: int = 0
 
     @property
     def is_market(self):
@@ -40,7 +43,7 @@ def walk(order, ticks):
     """(price, number of the tick, slips) where an order trades on one path, or None; and whether its stop was met."""
     met = order.stop is None or order.is_triggered
     for number, tick in enumerate(ticks):
-        if order.is_market:
+        if order.is_market or (order.is_triggered and order.limit is None):
             return (tick, number, True), True
         fresh = not met and order.reaches(tick, order.stop, is_stop=True)
         met = met or fresh
@@ -79,6 +82,9 @@ class Desk(Book):
     orders: list = field(default_factory=list)
     ended: list = field(default_factory=list)
     row: int = 0
+    cap: Decimal | None = None
+    turn: int = 0
+    room: dict = field(default_factory=dict)
 
     def end(self, order, quantity, reason):
         self.ended.append((self.row, order.ticker, quantity, reason))
@@ -143,6 +149,8 @@ class Desk(Book):
                     order.quantity += other.quantity
                     order.is_target = order.is_target or other.is_target
         if order.quantity:
+            self.turn += 1
+            order.turn = self.turn
             self.orders.append(order)
 
     # One bar.
@@ -154,10 +162,34 @@ class Desk(Book):
                 price = min(price, order.limit) if order.side > 0 else max(price, order.limit)
         return price
 
+    def within_volume(self, trades, volume):
+        """Each (order, price) cut to what is left of the ticker's volume; what is over waits."""
+        if self.cap is None:
+            return trades
+        cut_down = []
+        for order, price in trades:
+            room = self.room.setdefault(order.ticker, self.cut(volume * self.cap))
+            taken = min(room, abs(order.quantity)) * order.side
+            self.room[order.ticker] -= abs(taken)
+            rest = order.quantity - taken
+            if taken:
+                cut_down.append((replace(order, quantity=taken, rest=rest), price))
+            elif rest:
+                self.wait_on(order, rest)
+        return cut_down
+
+    def wait_on(self, order, rest):
+        if rest:
+            is_begun = order.stop is not None
+            self.orders.append(replace(order, quantity=rest, is_capped=True, is_triggered=is_begun, rest=Decimal(0)))
+            self.orders.sort(key=lambda each: each.turn)
+
     def sell(self, order, price):
         quantity = max(order.quantity, -self.owned(order.ticker))
         if quantity != order.quantity:
-            self.end(order, order.quantity - quantity, "short not allowed")
+            self.end(order, order.quantity - quantity + order.rest, "short not allowed")
+        else:
+            self.wait_on(order, order.rest)
         if quantity:
             self.done(order, quantity, price)
 
@@ -172,7 +204,9 @@ class Desk(Book):
         self.cash = cash
         for (order, price), (_, quantity, _) in zip(found, kept, strict=True):
             if quantity != order.quantity:
-                self.end(order, order.quantity - quantity, "no cash")
+                self.end(order, order.quantity - quantity + order.rest, "no cash")
+            else:
+                self.wait_on(order, order.rest)
             if quantity:
                 self.done(order, quantity, price)
 
@@ -217,7 +251,12 @@ class Desk(Book):
                 self.split(ticker, value)
             else:
                 self.cash += micro(self.owned(ticker) * value)
-        groups = self.match(seen[row], begins, is_last)
+        self.room = {}
+        matched = self.match(seen[row], begins, is_last)
+        groups = {}
+        for when in range(3):
+            for side in (-1, 1):
+                groups[when, side] = self.within_volume(matched[when, side], Decimal(1000))
         late = []
         for order, price in groups[0, -1]:
             if order.is_market or self.owned(order.ticker) >= -order.quantity:
@@ -237,16 +276,16 @@ class Desk(Book):
         for order in list(self.orders):
             reason = None
             if order.force == "IOC" and seen[row][order.ticker] is not None:
-                reason = "ioc"
+                reason = "volume cap" if order.is_capped else "ioc"
             elif begins if order.force == "OPG" else order.force != "GTC" and is_last:
                 had_bar = any(bars[order.ticker] is not None for bars in seen[order.decided + 1 : row + 1])
-                reason = "not reached" if had_bar else "no bar"
+                reason = "volume cap" if order.is_capped else "not reached" if had_bar else "no bar"
             if reason:
                 self.orders.remove(order)
                 self.end(order, order.quantity, reason)
 
 
-def run(bars, calls, lasts, cash, lot, rate, slippage, acts=()):
+def run(bars, calls, lasts, cash, lot, rate, slippage, acts=(), cap=None):
     """Bars of (open, high, low, close) or None; calls at each bar's close: (kind, ticker, quantity, terms).
     ``acts``: (row, ticker, kind, value).
 
@@ -254,7 +293,7 @@ def run(bars, calls, lasts, cash, lot, rate, slippage, acts=()):
     """
     with localcontext() as context:
         context.prec = 60
-        desk, cash_rows = Desk(cash, lot, rate, slippage), []
+        desk, cash_rows = Desk(cash, lot, rate, slippage, cap=cap), []
         for row, asked in enumerate(calls):
             desk.bar(
                 row, bars[: row + 1], not row or lasts[row - 1], lasts[row], [act[1:] for act in acts if act[0] == row]

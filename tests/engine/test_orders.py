@@ -13,7 +13,7 @@ from framework import Strategy
 from framework.engine.account import Account, Terms
 from framework.engine.matching import Waiting
 from framework.engine.orders import OrderBook
-from framework.errors import StrategyError
+from framework.errors import PluginError, StrategyError
 from framework.model.orders import AUCTIONS, MARKET, OrderTerms
 from framework.model.panel import Panel
 from framework.trading.context import OrderRequest
@@ -56,6 +56,7 @@ class Market:
     per_session: int = 1
     lots: float = 1.0
     costs: bool = False
+    cap: float | None = None
 
     def case(self):
         empty = (NAN,) * 4
@@ -63,8 +64,9 @@ class Market:
         clock = timeline(len(self.bars), self.per_session)
         names = tuple(f"T{column:02d}" for column in range(prices.shape[1]))
         fields = [np.ascontiguousarray(prices[:, :, field]) for field in range(4)]
-        costs = Costs(Fraction(rate=RATE), Constant(bps=BPS)) if self.costs else Costs()
-        panel = Panel(names, clock.timestamps, *fields, np.where(np.isnan(fields[0]), NAN, 0.0))
+        models = (Fraction(rate=RATE), Constant(bps=BPS)) if self.costs else (None, None)
+        costs = Costs(*models, self.cap)
+        panel = Panel(names, clock.timestamps, *fields, np.where(np.isnan(fields[0]), NAN, 1000.0))
         return Case(panel, clock, None, Terms(self.cash, self.lots, 0.0, costs))
 
     def run(self):
@@ -87,7 +89,8 @@ class Market:
         ]
         lasts = timeline(len(self.bars), self.per_session).last_of_session()
         rate, bps = (Decimal(str(RATE)), Decimal(int(BPS))) if self.costs else (Decimal(0), Decimal(0))
-        return reference(exact, calls, lasts, Decimal(self.cash), Decimal(1), rate, bps, acts)
+        cap = self.cap and Decimal(str(self.cap))
+        return reference(exact, calls, lasts, Decimal(self.cash), Decimal(1), rate, bps, acts, cap)
 
 
 def _prices(rng, bars, tickers):
@@ -128,6 +131,7 @@ def markets(draw, lots=(1.0,)):
         per_session=draw(st.sampled_from([1, 4])),
         lots=draw(st.sampled_from(lots)),
         costs=draw(st.booleans()),
+        cap=draw(st.sampled_from([None, None, 0.008, 0.02])),
     )
 
 
@@ -201,8 +205,9 @@ def test_every_order_ends_once_at_a_possible_price_and_a_rebuilt_book_does_the_s
         parts = [lots for other, lots, _ in ledger.fills + ledger.ends if other.order_id == order.order_id]
         parts += [other.lots for other in book.waiting if other.order_id == order.order_id]
         assert sum(parts) == order.lots
-        assert sum(other.order_id == order.order_id for other, *_ in ledger.fills) <= 1
-        assert sum(other.order_id == order.order_id for other, *_ in ledger.ends) <= 1
+        if market.cap is None:
+            assert sum(other.order_id == order.order_id for other, *_ in ledger.fills) <= 1
+            assert sum(other.order_id == order.order_id for other, *_ in ledger.ends) <= 1
     assert all(order.terms.time_in_force == "GTC" for order in book.waiting) or not last_bar_ends(case)
 
 
@@ -236,6 +241,17 @@ def test_a_rerun_is_the_same_to_the_byte(market):
     assert first.equity.tobytes() == second.equity.tobytes()
     assert first.unfilled == second.unfilled
     assert (first.cash >= 0.0).all()
+
+
+@given(markets())
+@settings(max_examples=100, deadline=None)
+def test_no_bar_gives_more_than_its_part(market):
+    market.cap = 0.011
+    trades = market.run()[0].trades
+    in_bar = Counter()
+    for filled, ticker, quantity in zip(trades.filled, trades.ticker, trades.quantity, strict=True):
+        in_bar[filled, ticker] += abs(quantity)
+    assert max(in_bar.values(), default=0) <= 11
 
 
 # Rule by rule. One ticker, one order, decided on a close of 10; a bar is (open, high, low, close).
@@ -498,3 +514,58 @@ def test_a_review_sees_each_decision_and_what_it_takes_is_told():
     book.close_decision(1)
     assert seen == [(0, [], []), (0, [7.0, 5.0], []), (1, [], [5.0])]
     assert [(order.quantity, order.reason) for order in account.unfilled] == [(7.0, "max_order: too large")]
+
+
+# A part of the volume, which is 1000 shares a bar.
+
+
+def test_what_a_bars_volume_leaves_of_an_order_of_the_day_ends():
+    fills, ends, strategy = play([[("order", 0, 25, {})]], FLAT, FLAT, cap=0.01)
+    assert fills == [(1, 10.0, 10.0)]
+    assert ends == [(15.0, "volume cap")]
+    assert strategy.lapsed == [("T00", 15.0, "volume cap")]
+
+
+def test_within_a_session_the_rest_goes_on():
+    fills, ends, _ = play([[("order", 0, 25, {})]], FLAT, FLAT, FLAT, FLAT, FLAT, cap=0.01, per_session=4)
+    assert fills == [(1, 10.0, 10.0), (2, 10.0, 10.0), (3, 5.0, 10.0)]
+    assert ends == []
+
+
+def test_what_is_good_till_cancelled_fills_bar_by_bar():
+    fills, ends, _ = play([[("order", 0, 25, {"force": "GTC"})]], FLAT, FLAT, FLAT, FLAT, cap=0.01)
+    assert fills == [(1, 10.0, 10.0), (2, 10.0, 10.0), (3, 5.0, 10.0)]
+    assert ends == []
+
+
+@pytest.mark.parametrize("force", ["IOC", "OPG", "CLS"])
+def test_what_is_for_one_moment_ends_with_it(force):
+    fills, ends, _ = play([[("order", 0, 25, {"force": force})]], FLAT, FLAT, cap=0.01)
+    assert (fills, ends) == ([(1, 10.0, 10.0)], [(15.0, "volume cap")])
+
+
+def test_a_stop_that_was_reached_is_a_market_order_from_then_on():
+    sell = ("order", 0, -20, {"stop": 9.0, "force": "GTC"})
+    bars = (10, 10, 8.5, 9.5), (12, 12, 12, 12), (13, 13, 13, 13)
+    calls = [[("order", 0, 20, {"force": "GTC"})], [], [sell]]
+    fills, ends, _ = play(calls, FLAT, FLAT, *bars, cap=0.01)
+    assert fills == [(1, 10.0, 10.0), (2, 10.0, 10.0), (3, -10.0, 9.0), (4, -10.0, 12.0)]
+    assert ends == []
+
+
+def test_what_cash_does_not_pay_for_takes_the_rest_with_it():
+    fills, ends, _ = play([[("order", 0, 25, {"force": "GTC"})]], FLAT, FLAT, cap=0.01, cash=35.0)
+    assert (fills, ends) == ([(1, 3.0, 10.0)], [(22.0, "no cash")])
+
+
+def test_orders_of_one_ticker_share_its_volume():
+    calls = [[("order", 0, 7, {}), ("order", 0, 7, {"limit": 12.0})]]
+    fills, ends, _ = play(calls, FLAT, FLAT, cap=0.01)
+    assert fills == [(1, 7.0, 10.0), (1, 3.0, 10.0)]
+    assert ends == [(4.0, "volume cap")]
+
+
+@pytest.mark.parametrize("cap", [0.0, -0.1, 1.01, float("nan")])
+def test_a_part_that_is_none_is_refused(cap):
+    with pytest.raises(PluginError, match=r"volume_cap was .*; allowed: above 0 and at most 1"):
+        Costs(volume_cap=cap)

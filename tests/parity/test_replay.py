@@ -166,6 +166,36 @@ def test_orders_for_the_auctions(engine, tmp_path):
     assert {"not reached"} <= set(figures["unfilled"])
 
 
+@pytest.mark.parametrize("name", ["sma_cross", "sma_cross_on_bar", "mean_reversion"])
+def test_a_part_of_the_volume(engine, name):
+    cap = ("--set", "broker.params.volume_cap=0.00001")
+    status, out, err = engine(portfolio("a", STRATEGIES[name]), *cap)
+    assert status == 0, err
+    assert json.loads(out)["portfolios"]["a"]["unfilled"]["volume cap"] > 2
+
+
+def test_orders_that_a_bars_volume_leaves_a_rest_of(engine, tmp_path):
+    drop_in(
+        tmp_path,
+        """n = ctx.state["n"] = ctx.state.get("n", 0) + 1
+        if n % 5 == 0:
+            ctx.order("AAPL", 300, time_in_force="GTC")
+            ctx.order("IBM", 200, limit=ctx.close[1] * 0.995, time_in_force="GTC")
+        if n % 7 == 0:
+            ctx.order("IBM", -90, stop=ctx.close[1] * 0.99, time_in_force="GTC")
+            ctx.order("MSFT", 500, time_in_force="CLS")
+        if n % 23 == 0:
+            ctx.cancel("AAPL")
+            ctx.exit("MSFT")""",
+    )
+    more = ("--set", "broker.params.volume_cap=0.000005", "--set", "portfolios.0.cash=10000000")
+    status, out, err = engine(portfolio("a", "{name: drop}"), *more)
+    assert status == 0, err
+    figures = json.loads(out)["portfolios"]["a"]
+    assert figures["trades"] > 60
+    assert {"volume cap", "cancelled"} <= set(figures["unfilled"])
+
+
 RULES = """\
     risk:
       - {name: restricted, params: {tickers: [IBM]}}
