@@ -54,9 +54,16 @@ def test_cash_below_zero_is_noted(run):
     assert "Note: portfolio a: cash was below zero" in said
 
 
-def test_prices_are_called_what_they_are(run):
-    assert run()[0]["prices"] == "adjusted"
-    assert run("buy_and_hold", "{name: percent, rate: 0.0005}", "--set", "adjust=none")[0]["prices"] == "traded"
+def test_prices_are_called_what_they_are(run, tmp_path):
+    assert run()[0]["prices"] == "traded"
+    (tmp_path / "IBM.csv").write_text(
+        "timestamp,open,high,low,close,volume\n"
+        + "".join(f"2010-01-{day:02d},50,51,49,50,1000\n" for day in range(4, 9))
+    )
+    adjusted = "data_source={name: csv, params: {path: IBM.csv, prices: adjusted}}"
+    document, said = run("buy_and_hold", "{name: percent, rate: 0.0005}", "--set", adjusted, "--set", "end=2010-01-08")
+    assert document["prices"] == "adjusted"
+    assert "were adjusted for splits and dividends before they were loaded" in said
 
 
 def test_a_setup_that_fails_is_the_strategys_own_error(run, tmp_path):

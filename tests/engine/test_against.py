@@ -56,7 +56,7 @@ def test_an_order_that_a_split_changed_is_of_as_many_shares_as_it_traded(live, p
 def test_so_is_one_that_waited_through_it(live, pool):
     halved(live, known={after(4): 39.0})
     act(live, "split", 2)
-    ACTS["a"] = lambda ctx, n: ctx.order("AAA", 10, limit=80.0, time_in_force="GTC") if n == 1 else None
+    ACTS["a"] = lambda ctx, n: ctx.order("AAA", 10, limit=0.8 * ctx.close[0], time_in_force="GTC") if n == 1 else None
     live.run(portfolio(), **SPLITS)
     comparison, parts = against(live, pool, portfolio(), **SPLITS)
     assert (comparison.wanted_live.tolist(), comparison.traded_live.tolist()) == ([20], [20])
