@@ -34,7 +34,7 @@ class Coming:
     """
 
     def __init__(self, calendar: str, interval: str, settle: timedelta = timedelta(0)) -> None:
-        self._calendar, self._interval = calendar, interval
+        self._calendar, self.interval = calendar, interval
         self._step, self._settle = np.timedelta64(STEPS[interval], "us"), np.timedelta64(settle, "us")
         self._latest: tuple[date | None, Sessions | None] = None, None
         #: A moment, and the first one later than it at which a bar becomes available.
@@ -52,7 +52,7 @@ class Coming:
         """
         if text in SCHEDULES:
             return text
-        slots = Slots(text, self._calendar, self.next_bar, self._interval == "1d")
+        slots = Slots(text, self._calendar, self.next_bar, self.interval == "1d")
         slots.at_or_after(_ANY_DAY)
         return slots
 
@@ -73,7 +73,7 @@ class Coming:
         known, now = self._sessions(after), stamp(after)
         at = int(np.searchsorted(known.closes + self._settle, now, side="right"))
         close = known.closes[at] + self._settle
-        if self._interval == "1d":
+        if self.interval == "1d":
             return moment(close)
         first = known.opens[at] + self._settle
         steps = max(0, int((now - first) // self._step)) + 1
@@ -96,9 +96,9 @@ class Coming:
         if isinstance(schedule, Slots):
             slot = schedule.at_or_after(due)
             known = self._sessions(slot)
-            ahead = known.opens >= stamp(slot) if self._interval == "1d" else known.closes > stamp(slot)
+            ahead = known.opens >= stamp(slot) if self.interval == "1d" else known.closes > stamp(slot)
             return min(moment(known.closes[np.argmax(ahead)]), schedule.at_or_after(self.next_bar(slot)))
-        if schedule == "every_bar" and self._interval != "1d" and not self.ends_session(clock):
+        if schedule == "every_bar" and self.interval != "1d" and not self.ends_session(clock):
             return self.next_bar(due)
         known = self._sessions(due)
         at = int(np.searchsorted(known.dates, clock.next_session[-1]))
@@ -128,7 +128,7 @@ class Coming:
     @property
     def is_daily(self) -> bool:
         """Whether the bars are daily, and so named by their day."""
-        return self._interval == "1d"
+        return self.interval == "1d"
 
     def opening(self, day: date) -> tuple[date, datetime]:
         """The first session on or after a day, and when it opens."""

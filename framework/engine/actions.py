@@ -228,11 +228,14 @@ class Actions:
     def _orders(self, connection: Connection, due: _Due) -> list[_Order] | None:
         """Orders of old shares that may still trade; ``None``: what they have filled is not booked yet.
 
+        Without a bar on the day, prices and orders are of old shares until the next.
+
         The journal's rows are locked first, so that a request of one of them has left by now, or leaves no more.
         """
         # A daily bar is named by its day, others by when they begin.
         begins = datetime.combine(due.session, time(), UTC) if self._coming.is_daily else due.at
-        asked = {"portfolio_id": self._identity.portfolio_id, "ticker": due.ticker, "before": begins}
+        asked = {"portfolio_id": self._identity.portfolio_id, "ticker": due.ticker, "from": begins}
+        asked |= {"source": self._source, "bar_interval": self._coming.interval}
         orders = [_Order(*row) for row in fetch_all(connection, "lock_orders_before", asked)]
         ids = [order.order_id for order in orders]
         at_broker = {row[0]: row for row in self._paper_orders(connection, ids)}

@@ -15,7 +15,8 @@ from framework.books.state import PortfolioState
 from framework.data.window import Window
 from framework.engine.account import Account, Terms
 from framework.engine.matching import Waiting
-from framework.engine.orders import CANCELLED, REPLACED, OrderBook, Review
+from framework.engine.order_rules import CANCELLED, REPLACED, Review
+from framework.engine.orders import OrderBook
 from framework.model.money import MICRO, exact_decimal, rate_decimal, shares_decimal
 from framework.model.panel import Floats
 from framework.model.rates import Rates

@@ -89,10 +89,14 @@ class FillLog:
         """
         ticker, decided, filled, lots, price, notional, fees = self._columns()
         *_, prices, moments = _as_columns(self.later, FIELDS + 2)
-        arrival, when = opens[filled, ticker], np.zeros(len(ticker), dtype=np.int64)
+        arrival, key = opens[filled, ticker], filled * 6
         first = len(ticker) - len(prices)
-        arrival[first:], when[first:] = prices, moments
-        order = np.argsort(((filled * 3 + when) * 2 + (lots > 0.0)) * opens.shape[1] + ticker, kind="stable")
+        arrival[first:] = prices
+        key[first:] += 2 * moments.astype(np.int64)
+        key += lots > 0.0
+        key *= opens.shape[1]
+        key += ticker
+        order = np.argsort(key, kind="stable")
         ticker, decided, filled = ticker[order], decided[order], filled[order]
         decision_price = closes[decided, ticker]
         waited = np.flatnonzero(filled - decided > 1)

@@ -1,9 +1,9 @@
-"""Small rules on orders that the book of orders applies: what counts together, and in which turn."""
+"""Around the book of orders: who is told, who is asked, and small rules on what counts together and in which turn."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -13,6 +13,14 @@ from framework.model.panel import Floats
 
 #: Largest weight: a hundred thousand percent of equity is a mistake.
 MAX_WEIGHT = 1000.0
+#: Why an order ends that a later target takes back.
+REPLACED = "replaced"
+#: Why an order ends of which the bar's volume left a rest.
+CAPPED = "volume cap"
+#: Why an order ends that the strategy takes back.
+CANCELLED = "cancelled"
+#: Why an order ends in a currency without an exchange rate yet.
+NO_RATE = "no fx rate"
 #: Who of one ticker trades first at one moment: those with the worse price.
 _RANK = {"market": 0, "stop": 1, "stop_limit": 1, "limit": 2}
 
@@ -23,6 +31,28 @@ class Trade(NamedTuple):
     order: Waiting
     match: Match
     rest: float = 0.0
+
+
+#: The orders to send (``dataclasses.replace(order, lots=…)`` where they shrink), and what was taken from which: order,
+#: signed lots, reason.
+Reviewed = tuple[Sequence[Waiting], Sequence[tuple[Waiting, float, str]]]
+
+
+class Witness(Protocol):
+    """Who is told what becomes of each waiting order: a journal."""
+
+    def filled(self, order: Waiting, lots: float, price: float, fees: float) -> None:
+        """It filled, in full or in part: signed lots, micros per lot, micros."""
+
+    def ended(self, order: Waiting, lots: float, reason: str) -> None:
+        """It, or the rest of it, ended without a fill."""
+
+
+class Review(Protocol):
+    """Looks at a whole decision before its orders count as sent: risk rules."""
+
+    def __call__(self, bar: int, new: Sequence[Waiting], earlier: Sequence[Waiting]) -> Reviewed:
+        """What to do with the orders decided on the close of ``bar`` (there may be none), beside earlier open ones."""
 
 
 def turn(trade: Trade) -> int:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from framework.data.slots import Delays
+from framework.engine import order_rules
 from framework.engine.account import Account
 from framework.engine.matching import (
     CLOSE,
@@ -29,7 +29,7 @@ from framework.engine.matching import (
     match_close,
     triggers,
 )
-from framework.engine.order_rules import Trade, check_weights, late, on_its_way, resting_sells, sides, turn
+from framework.engine.order_rules import CANCELLED, CAPPED, NO_RATE, REPLACED, Review, Trade, Witness
 from framework.model.money import MICRO, MIN_PRICE, cut, to_micro
 from framework.model.orders import MARKET, OrderTerms
 from framework.model.panel import Floats
@@ -38,34 +38,6 @@ from framework.trading.splits import NOTHING_LEFT
 
 #: In micros.
 _LOWEST = MIN_PRICE * MICRO
-#: Why an order ends that a later target takes back.
-REPLACED = "replaced"
-#: Why an order ends of which the bar's volume left a rest.
-CAPPED = "volume cap"
-#: Why an order ends that the strategy takes back.
-CANCELLED = "cancelled"
-#: Why an order ends in a currency without an exchange rate yet.
-NO_RATE = "no fx rate"
-#: The orders to send (``dataclasses.replace(order, lots=…)`` where they shrink), and what was taken from which: order,
-#: signed lots, reason.
-Reviewed = tuple[Sequence[Waiting], Sequence[tuple[Waiting, float, str]]]
-
-
-class Witness(Protocol):
-    """Who is told what becomes of each waiting order: a journal."""
-
-    def filled(self, order: Waiting, lots: float, price: float, fees: float) -> None:
-        """It filled, in full or in part: signed lots, micros per lot, micros."""
-
-    def ended(self, order: Waiting, lots: float, reason: str) -> None:
-        """It, or the rest of it, ended without a fill."""
-
-
-class Review(Protocol):
-    """Looks at a whole decision before its orders count as sent: risk rules."""
-
-    def __call__(self, bar: int, new: Sequence[Waiting], earlier: Sequence[Waiting]) -> Reviewed:
-        """What to do with the orders decided on the close of ``bar`` (there may be none), beside earlier open ones."""
 
 
 class OrderBook:
@@ -122,7 +94,7 @@ class OrderBook:
 
     def target_weights(self, bar: int, columns: NDArray[np.int64], weights: Floats) -> None:
         """Size target weights on the close of ``bar`` and queue the orders that reach them."""
-        check_weights(weights)
+        order_rules.check_weights(weights)
         spendable = self.account.spendable(bar)
         for column, weight in zip(columns.tolist(), weights.tolist(), strict=True):
             value = float(self.account.share_values[bar, column])
@@ -147,7 +119,7 @@ class OrderBook:
             self.account.note_unfilled(bar, column, lots, NO_RATE)
         elif order.is_target and lots >= 0.0:
             self._reach(bar, column, lots, order.terms)
-        elif order.is_target or held + on_its_way(self._of(column)) + lots < 0.0:
+        elif order.is_target or held + order_rules.on_its_way(self._of(column)) + lots < 0.0:
             self.account.note_unfilled(bar, column, lots, "short not allowed")
         elif lots:
             self._queue(Waiting(column, lots, bar, terms=order.terms))
@@ -173,11 +145,11 @@ class OrderBook:
         """Order the difference to ``target``; what an earlier order will bring counts, unless it goes too far."""
         needed = target - float(self.account.lots[column])
         if waiting := self._of(column):
-            if target < resting_sells(waiting):
+            if target < order_rules.resting_sells(waiting):
                 self._cancel(bar, column, lambda order: not order.is_on_its_way and order.lots < 0.0, REPLACED)
             if terms.order_type != "market":
                 self._cancel(bar, column, lambda order: order.is_target and order.terms != terms, REPLACED)
-        coming = on_its_way(self._of(column)) if waiting else 0.0
+        coming = order_rules.on_its_way(self._of(column)) if waiting else 0.0
         if coming and (needed * coming <= 0.0 or abs(coming) > abs(needed)):
             self._cancel(bar, column, lambda order: order.is_on_its_way, REPLACED)
             coming = 0.0
@@ -248,9 +220,10 @@ class OrderBook:
         if trades:
             self.account.value_to(bar - 1)
             at_open, inside, at_close = (
-                [self._within_volume(bar, side) for side in sides(trades, when)] for when in (OPEN, INSIDE, CLOSE)
+                [self._within_volume(bar, side) for side in order_rules.sides(trades, when)]
+                for when in (OPEN, INSIDE, CLOSE)
             )
-            guards = [late(trade) for trade in at_open[0] if not self._sell_at_open(bar, trade)]
+            guards = [order_rules.late(trade) for trade in at_open[0] if not self._sell_at_open(bar, trade)]
             self._buy(bar, at_open[1], self.account.cash)
             cash = self.account.cash
             for trade in sorted(guards + inside[0], key=lambda trade: trade.order.column):
@@ -325,7 +298,7 @@ class OrderBook:
                 self._end(bar, order, order.lots, NO_RATE)
             else:
                 trades.append(Trade(order, found))
-        trades.sort(key=turn)
+        trades.sort(key=order_rules.turn)
         return trades, rest
 
     def _match(self, bar: int, order: Waiting) -> Match | None:

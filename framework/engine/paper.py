@@ -25,7 +25,8 @@ from framework.db.state import read_state
 from framework.db.types import Connection
 from framework.engine.account import Account, Terms
 from framework.engine.matching import Waiting
-from framework.engine.orders import CAPPED, OrderBook
+from framework.engine.order_rules import CAPPED
+from framework.engine.orders import OrderBook
 from framework.errors import DuplicateOrder
 from framework.model.money import MICRO, exact_decimal, shares_decimal
 from framework.model.orders import OrderTerms

@@ -13,7 +13,8 @@ import numpy as np
 from framework.books.returns import ReturnIndex
 from framework.engine.account import Account
 from framework.engine.matching import Waiting
-from framework.engine.orders import OrderBook, Reviewed
+from framework.engine.order_rules import Reviewed
+from framework.engine.orders import OrderBook
 from framework.model.money import MICRO
 from framework.model.panel import Floats, Panel
 from framework.model.result import Ints

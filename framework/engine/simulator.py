@@ -219,7 +219,8 @@ def _run_chunk(
         elif lists is not None and high - low <= FEW_ORDERS and bar + 1 < account.plain_until:
             account.cash = trade(bar, account.spendable(bar), account.lots, account.cash, lists, low, high)
         else:
-            _on_arrays(account, bar, cells, low, high)
+            sell = None if cells.sell is None else cells.sell[low:high]
+            account.rebalance(bar, cells.lots_per_micro[low:high], cells.block, low, high, sell)
     account.fills.close(cells.block)
 
 
@@ -232,16 +233,12 @@ def _run_few(account: Account, rows: NDArray[np.int64], edges: NDArray[np.int64]
         if stop > at:
             low, high = edges[at], edges[stop]
             rebalance_few(account, rows[low:high], edges[at : stop + 1] - low, cells.as_lists(low, high))
-        for bar in range(stop, min(stop + 1, len(bars))):
-            _on_arrays(account, int(bars[bar]), cells, int(edges[bar]), int(edges[bar + 1]))
+        if stop < len(bars):
+            low, high = edges[stop], edges[stop + 1]
+            sell = None if cells.sell is None else cells.sell[low:high]
+            account.rebalance(int(bars[stop]), cells.lots_per_micro[low:high], cells.block, low, high, sell)
         at = stop + 1
     account.fills.close(cells.block)
-
-
-def _on_arrays(account: Account, bar: int, cells: _Cells, low: int, high: int) -> None:
-    """Decide a bar whose orders can all trade at the next open, and fill them there."""
-    sell = None if cells.sell is None else cells.sell[low:high]
-    account.rebalance(bar, cells.lots_per_micro[low:high], cells.block, low, high, sell)
 
 
 def _is_scalar(most: int, count: float) -> bool:

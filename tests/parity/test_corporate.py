@@ -37,12 +37,13 @@ def with_actions(engine, database, monkeypatch):
 
     monkeypatch.setattr(replay, "compare", and_audit)
 
-    def run(portfolios, *arguments):
+    def run(portfolios, *arguments, also=lambda cursor: None):
         status, _, err = engine(portfolios, *DATES, "--set", "mode=backtest")
         assert status == 0, err
         with psycopg2.connect(database) as connection, connection.cursor() as cursor:
             columns = "source, ticker, ex_date, kind, value"
             cursor.executemany(f"INSERT INTO corporate_actions ({columns}) VALUES ('sample', %s, %s, %s, %s)", MADE_UP)
+            also(cursor)
         connection.close()
         status, out, err = engine(portfolios, *DATES, *arguments)
         assert status == 0, err
@@ -87,6 +88,25 @@ def test_orders_that_wait_through_splits(with_actions, tmp_path):
     figures = with_actions(portfolio("a", "{name: drop}"))
     assert figures["trades"] > 25
     assert {"nothing left of it after a split"} <= set(figures["unfilled"])
+
+
+def test_splits_and_dividends_on_days_without_a_bar(with_actions, tmp_path, database):
+    drop_in(
+        tmp_path,
+        """n = ctx.state["n"] = ctx.state.get("n", 0) + 1
+        ctx.order("IBM", 7, time_in_force="GTC")
+        if n % 2:
+            ctx.order("IBM", -5, stop=ctx.close[1] * 0.97, time_in_force="GTC") if ctx.close[1] > 0 else None""",
+    )
+    holes = ("2005-02-08", "2005-03-15", "2005-03-16", "2005-05-06")
+
+    def without(cursor):
+        cursor.execute(
+            "DELETE FROM market_data WHERE ticker = 'IBM' AND timestamp::date::text = ANY(%s)", [list(holes)]
+        )
+        assert cursor.rowcount == len(holes)
+
+    assert with_actions(portfolio("a", "{name: drop}"), also=without)["trades"] > 60
 
 
 def test_money_that_moves_on_the_days_of_actions(with_actions):
