@@ -273,7 +273,7 @@ def _warnings(runs: Sequence[PastRun], names: Sequence[str], common: Common | No
         yield f"Money is in different currencies ({values}): amounts, and returns in them, are not of one kind."
     if len({run.fingerprint for run in runs} - {""}) > 1:
         yield "The bars differ (their fingerprints do): other tickers, dates or lookback, or data that has changed."
-    if values := _several(runs, names, lambda run: run.prices):
+    if values := _several(runs, names, lambda run: run.prices.removeprefix("as ").partition(";")[0]):
         yield f"Trades were at prices of different kinds ({values})."
     if values := _several(runs, names, lambda run: short(run.per_year)):
         yield f"A year has different numbers of sessions ({values}), by which figures are annualised."

@@ -735,3 +735,9 @@ def test_what_is_no_comparison_is_not_overwritten(two, tmp_path):
         with pytest.raises(UsageError, match="--out"):
             write_comparison(two, out)
     assert (tmp_path / "a" / "report.html").read_bytes() == report
+
+
+def test_a_backtest_and_live_books_both_traded_at_what_was_traded(leave):
+    live = "as traded; positions valued at 1d bars of sample"
+    found = compare([leave("a", prices="traded"), leave("b", prices=live)])
+    assert not any("different kinds" in warning for warning in found.warnings)
