@@ -92,15 +92,17 @@ class LoadedPanel:
         )
 
     def fingerprint(self) -> str:
-        """A hash of the bars and rates that it runs on."""
+        """A hash of the bars, splits, dividends and rates that it runs on."""
         if self.known_fingerprint:
             return self.known_fingerprint
-        bars = fingerprint(self.panel)
+        parts = [fingerprint(self.panel).encode()]
         if self.traded_apart:
-            bars += fingerprint(self.trade) + repr(self.actions)
-        if self.rates is None:
-            return bars if not self.traded_apart else hashlib.sha256(bars.encode()).hexdigest()
-        return hashlib.sha256(bars.encode() + self.rates.at_open.tobytes() + self.rates.at_close.tobytes()).hexdigest()
+            parts.append(fingerprint(self.trade).encode())
+        if self.actions:
+            parts.append(repr(self.actions).encode())
+        if self.rates is not None:
+            parts += [self.rates.at_open.tobytes(), self.rates.at_close.tobytes()]
+        return parts[0].decode() if len(parts) == 1 else hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def panel_for(

@@ -35,7 +35,7 @@ def window(job: Simulation, start: int, stop: int) -> Simulation:
 
 
 def between(job: Simulation, start: int, stop: int) -> Simulation:
-    """The same as views."""
+    """Rows ``start`` to ``stop`` (exclusive) as views."""
     panel = job.panel.rows(start, stop)
     return replace(
         job,

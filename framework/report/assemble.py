@@ -233,7 +233,6 @@ def _contributions(
     tickers: Sequence[str], trades: Trades, actions: AppliedActions, last_worth: Floats
 ) -> dict[str, float]:
     """Profit of each ticker, in ticker order: cash of its fills and dividends + what is still held × its last worth."""
-
     codes, size = np.concatenate([trades.ticker, actions.ticker]), len(tickers)
     cash = np.bincount(codes, np.concatenate([trades.cash, actions.cash]), size)
     held = np.round(np.bincount(codes, np.concatenate([trades.quantity, actions.change]), size), 9)

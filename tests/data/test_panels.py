@@ -1,5 +1,6 @@
 """The bars of a run, as read from the database."""
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -71,6 +72,7 @@ def test_strategies_see_what_is_asked_for_and_all_is_traded_as_traded(sample):
     assert (loaded["splits"].panel.close[:, 0] == loaded["none"].trade.close[:, 0]).all()
     assert (loaded["splits"].panel.close[0, 1] * 2) == loaded["none"].trade.close[0, 1]
     assert len({each.fingerprint() for each in loaded.values()}) == 3
+    assert replace(loaded["none"], actions=()).fingerprint() != loaded["none"].fingerprint()
     assert [each.acting for each in loaded.values()] == [loaded["all"].acting] * 3
     days = [(str(loaded["all"].timeline.session[act.row]), act.action.kind) for act in loaded["all"].acting.acts]
     assert days[:2] == [("2005-02-08", "dividend"), ("2005-02-28", "split")]

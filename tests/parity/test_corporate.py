@@ -7,11 +7,9 @@ import json
 import psycopg2
 import pytest
 
-from framework.books.audit import audit
-from framework.engine import replay
-from tests.parity.test_replay import RULES, STRATEGIES, drop_in, engine, portfolio
+from tests.parity.test_replay import RULES, STRATEGIES, audited, drop_in, engine, portfolio
 
-__all__ = ["engine"]
+__all__ = ["audited", "engine"]
 
 #: Beside AAPL's own 2 for 1 of February, and the dividends of IBM and MSFT: ratios that leave parts of shares, two
 #: on the days of dividends, a dividend on the day of AAPL's split, and one of a day without a session.
@@ -26,16 +24,8 @@ DATES = ("--set", "start=2005-01-03", "--set", "end=2005-06-30")
 
 
 @pytest.fixture
-def with_actions(engine, database, monkeypatch):
+def with_actions(engine, database, audited):
     """Runs a config through a replay on a database that has the actions; the books of each replay are audited."""
-    audited = []
-    compare = replay.compare
-
-    def and_audit(pool, backtest):
-        audited.extend(audit(pool, [backtest.portfolio_id]).portfolios)
-        return compare(pool, backtest)
-
-    monkeypatch.setattr(replay, "compare", and_audit)
 
     def run(portfolios, *arguments, also=lambda cursor: None):
         status, _, err = engine(portfolios, *DATES, "--set", "mode=backtest")

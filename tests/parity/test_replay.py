@@ -9,6 +9,7 @@ import pytest
 
 from framework.books.audit import audit
 from framework.cli.main import run_command
+from framework.engine import replay
 
 HEAD = """\
 name: parity
@@ -235,9 +236,9 @@ def test_what_a_strategy_hides_on_itself_makes_a_difference_and_is_found(engine,
     assert "ctx.state" in err
 
 
-def test_the_books_of_a_replay_prove_themselves(engine, monkeypatch):
-    from framework.engine import replay
-
+@pytest.fixture
+def audited(monkeypatch):
+    """What the audit says of the books of each replay, before they are compared and dropped."""
     proven = []
     compare = replay.compare
 
@@ -246,9 +247,13 @@ def test_the_books_of_a_replay_prove_themselves(engine, monkeypatch):
         return compare(pool, backtest)
 
     monkeypatch.setattr(replay, "compare", and_audit)
+    return proven
+
+
+def test_the_books_of_a_replay_prove_themselves(engine, audited):
     status, _, err = engine(portfolio("a", STRATEGIES["mean_reversion"]))
     assert status == 0, err
-    assert [(found.findings, found.trades > 5) for found in proven] == [((), True)]
+    assert [(found.findings, found.trades > 5) for found in audited] == [((), True)]
 
 
 def schemas(database):
